@@ -133,6 +133,79 @@ def recommendation(folder: Path) -> Keys:
     return {"student": "mf4-60x50", "teacher": "mf16-60x50", "method": "rrd", **data}
 
 
+def restoration(folder: Path) -> Keys:
+    """Return the keys of digits of half the size."""
+    networks = {"student": "edsr2x4-x2", "teacher": "edsr4x16-x2", "method": "output_l1"}
+    return networks | {"data": "digits", "degrade": {"scale": 2, "noise": 5}, "lr": 0.003, "optimizer": "adamw"}
+
+
+def shapes(count: int, side: int = 16) -> tuple[Any, Any, Any]:
+    """Return images of bright discs, the nearer the larger and brighter, with their distances, centres and masks."""
+    random = np.random.default_rng(0)
+    rows, columns = np.mgrid[:side, :side]
+    distance = random.uniform(1, 3, count)
+    centre = random.uniform(5, side - 6, (count, 2))
+    square = (columns - centre[:, :1, None]) ** 2 + (rows - centre[:, 1:, None]) ** 2
+    inside = square < (9 / distance[:, None, None] ** 2) + 2
+    image = 40 + 200 * inside / distance[:, None, None] + random.normal(0, 3, (count, side, side))
+    return image.clip(0, 255).astype(np.uint8), np.where(inside, distance[:, None, None], 4.0), centre
+
+
+def save_maps(folder: Path, **arrays: Any) -> str:
+    """Write the arrays, and return the data's name."""
+    folder.mkdir(parents=True)
+    np.savez(folder / "maps.npz", **arrays)
+    return f"npz:{folder / 'maps.npz'}"
+
+
+MAPS: Keys = {
+    "student": "unet2",
+    "teacher": "unet6",
+    "method": "output_l1",
+    "batch_size": 16,
+    "lr": 0.01,
+    "optimizer": "adamw",
+}
+
+
+def depth(folder: Path, count: int = 240) -> Keys:
+    """Write images of discs with the distance of each pixel, some of which aren't known."""
+    images, distances, _ = shapes(count)
+    distances[np.random.default_rng(1).random(distances.shape) < 0.1] = np.nan
+    return MAPS | {"data": save_maps(folder, x_train=images, y_train=distances.astype(np.float32))}
+
+
+def keypoints(folder: Path, count: int = 240) -> Keys:
+    """Write images of discs with their centres, and points on their left and right, of which some aren't visible."""
+    images, _, centres = shapes(count)
+    points = np.stack([centres, centres + np.array([-2, 0]), centres + np.array([2, 0])], 1)
+    points[np.random.default_rng(1).random(points.shape[:2]) < 0.1] = np.nan
+    arrays = {"x_train": images, "y_train": points, "point_names": ["centre", "left", "right"]}
+    return MAPS | {"data": save_maps(folder, **arrays)}
+
+
+def density(folder: Path, count: int = 240) -> Keys:
+    """Write images of up to five bright dots, with a blurred one for each."""
+    random = np.random.default_rng(0)
+    y, counts = np.zeros((count, 16, 16), np.float32), random.integers(1, 6, count)
+    for number, dots in enumerate(counts):
+        for top, left in random.integers(1, 14, (dots, 2)):
+            y[number, top : top + 3, left : left + 3] += 1 / 9
+    images = (40 + 1200 * y + random.normal(0, 5, y.shape)).clip(0, 255).astype(np.uint8)
+    return MAPS | {"data": save_maps(folder, x_train=images, y_train=y[:, None], kinds=["mass"])}
+
+
+def flow(folder: Path, count: int = 240) -> Keys:
+    """Write pairs of images that are shifted by up to two pixels."""
+    random = np.random.default_rng(0)
+    canvas, moves = random.integers(0, 256, (count, 24, 24), dtype=np.uint8), random.integers(-2, 3, (count, 2))
+    first = canvas[:, 4:20, 4:20]
+    second = np.stack([x[4 - v : 20 - v, 4 - u : 20 - u] for x, (u, v) in zip(canvas, moves, strict=True)])
+    y = np.broadcast_to(moves[:, :, None, None], (count, 2, 16, 16)).astype(np.float32)
+    arrays = {"x_train": np.stack([first, second], 1), "y_train": y, "modality": "image", "kinds": ["x", "y"]}
+    return MAPS | {"data": save_maps(folder, **arrays)}
+
+
 def streams(folder: Path) -> Keys:
     """Return the keys of digits of which few are labelled."""
     data = {"data": "digits", "streams": {"unlabelled": {"source": "digits"}}, "labels_per_class": 4}
@@ -143,8 +216,7 @@ TASKS: dict[str, Callable[[Path], Keys]] = {
     make.__name__: make
     for make in (
         classification, segmentation, detection, regression, tables, multi_label, embedding, backbone, ranking,
-        recommendation,
-        streams,
+        recommendation, restoration, depth, keypoints, density, flow, streams,
     )
 }  # fmt: skip
 """Functions that write a run's data into a new folder, and return its keys."""

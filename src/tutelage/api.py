@@ -243,7 +243,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
             raise ConfigError(f"evaluate: its data, {card.data!r}, was passed as an object: pass it again (data=…).")
         data, keys = card.data, card.source_options | keys
     provided, overrides = separate_data(as_test_split(data), keys)
-    options = {"size", "classes", "column", "task", "split", "seed", "val", "batch_size", *SOURCE_OPTIONS}
+    options = {"size", "classes", "column", "task", "split", "seed", "val", "batch_size", "degrade", *SOURCE_OPTIONS}
     for key in keys.keys() - (options if "split" in keys else options - {"seed", "val"}):
         raise ConfigError(f"evaluate: {key}=… changes no metric of the test split: leave it out.")
     config = check({"student": "cnn4", "teacher": "none", "method": None, **overrides, **keys})

@@ -285,6 +285,8 @@ def test_all_names_are_listed():
             "interactions",
             "labelled-images",
             "images",
+            "maps",
+            "keypoints",
         }
         | vision
     )

@@ -96,6 +96,10 @@ class Keys(TypedDict, total=False):
     """column of a table whose equal values mark samples that no two splits may share"""
     drop: list[str]
     """columns of a table that are no inputs"""
+    degrade: dict[str, Any] | None
+    """makes images smaller, blurred or noisy, and restores them: {scale: 2, blur: 0, noise: 0}"""
+    heatmaps: dict[str, Any] | None
+    """the heat maps of key points: {sigma: 1.5, flip_pairs: [[left, right]]}"""
     task: str | dict[str, Any]
     """task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"""
     metric: str

@@ -88,6 +88,12 @@ class RunSettings(TrainerSettings):
         None, description="column of a table whose equal values mark samples that no two splits may share"
     )
     drop: OfData[list[Name]] = Field([], max_length=1000, description="columns of a table that are no inputs")
+    degrade: OfData[Spec | None] = Field(
+        None, description="makes images smaller, blurred or noisy, and restores them: {scale: 2, blur: 0, noise: 0}"
+    )
+    heatmaps: OfData[Spec | None] = Field(
+        None, description="the heat maps of key points: {sigma: 1.5, flip_pairs: [[left, right]]}"
+    )
     task: OfData[TaskSpec] = Field(
         "auto", description="task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"
     )

@@ -60,8 +60,8 @@ def with_crop(augment: str | None, default: str) -> str:
     return augment if {*parse_augment(augment)} & {*CROPS} else f"{parse_augment(default)[0]}+{augment}"
 
 
-def refuse_moving(name: str, policies: list[str]) -> None:
-    """Reject policies that move pixels: they would leave the masks unchanged.
+def refuse_moving(name: str, policies: list[str], target: str) -> None:
+    """Reject policies that move pixels: they would leave the masks or maps unchanged.
 
     Raises: ConfigError.
     """
@@ -69,8 +69,8 @@ def refuse_moving(name: str, policies: list[str]) -> None:
     if moving:
         allowed = ", ".join(word for word, policy in POLICIES.items() if policy.masked)
         raise ConfigError(
-            f"data {name!r}: augment={'+'.join(moving)} moves or hides pixels of the images but not of the masks and "
-            f"boxes: with these use {allowed}, resized-crop or crop-flip."
+            f"data {name!r}: augment={'+'.join(moving)} moves or hides pixels of the images but not of the {target}s: "
+            f"with {target}s use {allowed}, resized-crop or crop-flip."
         )
 
 
@@ -89,8 +89,8 @@ def refuse_unsuitable(name: str, augment: str, target: str, several: bool, can_c
         )
     for policy in policies:
         check_importable(policy)
-    if target in ("mask", "objects"):
-        refuse_moving(name, policies)
+    if target in ("mask", "map", "objects"):
+        refuse_moving(name, policies, target)
     if "resized-crop" in policies and not can_crop:
         raise ConfigError(
             f"augment='resized-crop' is for photos read from files, which {name!r} isn't: use augment=crop-flip or "

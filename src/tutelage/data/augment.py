@@ -72,14 +72,16 @@ def to_uniform(b: Tensor) -> Tensor:
 
 
 def crop_flip(
-    x: Tensor, index: Tensor, seed: int, view: int, pad: int = 4, *, flip: bool = True, fill: int = 0
+    x: Tensor, index: Tensor, seed: int, view: int, pad: int = 4, *, flip: bool = True, fill: float = 0, times: int = 1
 ) -> Tensor:
     """Pad by `fill`, crop back at a random place and flip left-right at random: (B, C, H, W) of any dtype -> same.
 
-    Two tensors of the same height, width and index (an image and its mask) are cropped and flipped identically.
+    Two tensors of the same height, width and index (an image and its mask) are cropped and flipped identically; so is
+    one that is `times` as high and wide, with the other's `pad`.
     """
     B, C, H, W = x.shape
     top, left, flipped = crop_flip_draws(index, seed, view, pad)
+    top, left, pad = times * top, times * left, times * pad
     rows = top[:, None] + torch.arange(H, device=x.device)
     cols = torch.arange(W, device=x.device).expand(B, W)
     if flip:
@@ -93,6 +95,11 @@ def crop_flip_draws(index: Tensor, seed: int, view: int, pad: int) -> tuple[Tens
     """Return the top and left of each sample's crop in the padded image, and whether it is flipped: (B,) each."""
     r = random_bits(seed, index, view, 3)
     return to_integers(r[:, 0], 2 * pad + 1), to_integers(r[:, 1], 2 * pad + 1), r[:, 2] < 0
+
+
+def is_flipped(index: Tensor, seed: int, view: int) -> Tensor:
+    """Return whether `crop_flip` flips each sample: (B,) bool."""
+    return crop_flip_draws(index, seed, view, 0)[2]
 
 
 def shift(x: Tensor, index: Tensor, seed: int, view: int, most: int) -> Tensor:

@@ -17,7 +17,9 @@ from tutelage.data import alter, modalities
 from tutelage.data.batch_parts import concatenate_parts, concatenate_streams
 from tutelage.data.batch_sampler import at_least, compose_batches, epoch_batches, steps_per_epoch
 from tutelage.data.input_fields import InputField
+from tutelage.data.map_targets import MapForm
 from tutelage.data.modalities.base import Modality
+from tutelage.data.moving_targets import moved_map, moved_objects
 from tutelage.data.multitask_targets import column_slices
 from tutelage.data.query_order import query_batches, query_steps
 from tutelage.data.scale import PIXELS, Numbers, SourceScale, normalise
@@ -25,7 +27,7 @@ from tutelage.data.splits import Split, ViewSeed
 from tutelage.data.streams import Lap, Stream, stream_laps, stream_steps
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError, unknown
-from tutelage.structures import Batch, Objects, move
+from tutelage.structures import Batch, move
 
 SPLITS = ("train", "val", "test")
 
@@ -54,8 +56,9 @@ class DataModule:
         loader_keys: configuration keys of a run that the data sets.
         modality: the kind of inputs (`data.modalities`): "image", "table", "series" or "volume".
         target: the kind of targets: "label", "labels" (one in each column), "label set" (of independent labels),
-            "mask", "values", "grades", "objects" (a mapping of tensors for each sample) or "none".
-        values: of values, their names and scale.
+            "mask", "map" (of values), "values", "grades", "objects" (a mapping of tensors for each sample) or "none".
+        values: of values and maps, their names and scale.
+        map_form: of maps, how their channels change when the images are flipped or resized.
         input_names: the names of the inputs' channels, such as a table's columns, if they have any.
         source_options: the options that it was loaded with: its source's (target, group, drop), those of a split by
             class, and those of a task that it didn't name.
@@ -95,6 +98,7 @@ class DataModule:
     modality: str = "image"
     target: str = "label"
     values: ValueTargets | None = None
+    map_form: MapForm | None = None
     input_names: tuple[str, ...] = ()
     source_options: Mapping[str, Any] = field(default_factory=dict)
     fields: Mapping[str, InputField] = field(default_factory=dict)
@@ -151,8 +155,8 @@ class DataModule:
 
         A batch has inputs (B, C, …) float32, normalised; targets: classes (B,) int64, masks (B, H, W) int64 with 255
         at unlabelled pixels, label sets (B, C) float32 (1, 0, or -1 where it isn't known), scaled values (B, T)
-        float32, or None without labels; index (B,) int64, the sample numbers in the split; and, if the samples have
-        groups, `extras["groups"]` (B,) int64.
+        float32, maps of such (B, T, h, w) with NaN where they aren't known, or None without labels; index (B,) int64,
+        the sample numbers in the split; and, if the samples have groups, `extras["groups"]` (B,) int64.
 
         Args:
             split: "train", "val" or "test".
@@ -366,22 +370,16 @@ class DataModule:
             index, x, y = index.to(device), move(x, device), None if y is None else y.to(device)
             mask = y if self.target == "mask" else None
             address = (index, augmentation, train)
+            place: Any = (x, self.size, index, augmentation, self._augmentations if train else ())
+            y = y if self.map_form is None or y is None else moved_map(self.map_form, y, *place)
+            objects = None if objects is None else moved_objects(self.kind, objects, *place)
             views = {name: other.prepare_inputs(x, None, *address)[0] for name, other in self.others.items()}
-            if objects is not None and isinstance(x, Tensor):
-                objects = self._move_objects(objects, tuple(x.shape[2:]), *address)
             x, mask = self.prepare_inputs(x, mask, *address)
             y = y if self.values is None or y is None else self.values.scale(y)
             columns = tuple(self.columns.values())
             more: dict[str, Any] = {"columns": columns, "extras": groups, "views": views, "objects": objects}
             batch = Batch(x, y if mask is None else mask, index, **more)
             yield batch.to(device, memory_format)
-
-    def _move_objects(
-        self, objects: Objects, size: tuple[int, ...], index: Tensor, view: ViewSeed, train: bool
-    ) -> Objects:
-        """Return the objects of raw inputs of that size, moved as the inputs are."""
-        moved = self.kind.move_objects(objects, size, index.cpu(), view, self._augmentations) if train else objects
-        return moved if size == self.size else self.kind.resize_objects(moved, size, self.size)
 
     def prepare_inputs(
         self, raw: Tensor | Mapping[str, Tensor], mask: Tensor | None, index: Tensor, view: ViewSeed, train: bool

@@ -18,7 +18,7 @@ from tutelage.data.preparation import VAL, height_and_width, prepare_data
 from tutelage.errors import ConfigError, DataError, plain, unknown
 from tutelage.utils import registry
 
-SOURCE_OPTIONS = ("target", "group", "drop")
+SOURCE_OPTIONS = ("target", "group", "drop", "heatmaps")
 """The options that only some sources have."""
 
 

@@ -17,6 +17,7 @@ from tutelage.data.class_split import split_by_class
 from tutelage.data.data_module import DataModule
 from tutelage.data.grouping import refuse_shared_groups, split_groups
 from tutelage.data.input_fields import FieldForm, InputField
+from tutelage.data.map_targets import MapForm, measure_maps, unit_scale
 from tutelage.data.modalities.base import Modality
 from tutelage.data.scale import Scale
 from tutelage.data.splits import ClassSubset, InMemorySplit, Split, ViewSeed
@@ -50,7 +51,8 @@ class EncodedSplits:
 class SourceData:
     """A source's data: its splits ("train" at least), settings that suit the data, and notes for the user.
 
-    modality, target: as in DataModule. value_names: the names of the values, for a regression. input_names: of the
+    modality, target, map_form: as in DataModule. value_names: the names of the values, for a regression, or of a map's
+    channels. values: their scale, if it isn't to be measured. input_names: of the
     inputs' channels, such as a table's columns. fields: of samples with several inputs, the form of each;
     the first is what `modality` and `size` describe. encode: makes the inputs of train, val and test, if that needs
     statistics of train.
@@ -67,6 +69,8 @@ class SourceData:
     modality: str = "image"
     target: str = "label"
     value_names: Sequence[str] = ()
+    values: ValueTargets | None = None
+    map_form: MapForm | None = None
     input_names: Sequence[str] = ()
     fields: Mapping[str, FieldForm] = field(default_factory=dict)
     encode: Callable[[Split, Split, Split], EncodedSplits] | None = None
@@ -79,6 +83,12 @@ def multi_task_data(
     classes = tuple(f"{column}={name}" for column, names in class_names.items() for name in names)
     columns = {column: len(names) for column, names in class_names.items()}
     return SourceData("multi_task", classes, size, augment, splits, columns=columns, target="labels")
+
+
+def restored(source: SourceData, channels: int) -> SourceData:
+    """Return the data of images of that many channels, whose targets are images: both are pixels in [0, 1]."""
+    unchanged = Scale(mean=(0.0,) * channels, std=(1.0,) * channels)
+    return replace(source, scale=unchanged, values=unit_scale(source.value_names))
 
 
 def read_class_lists(path: Path) -> list[list[str]]:
@@ -261,7 +271,7 @@ def prepare_data(
 
 
 def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> DataModule:
-    if len(source.classes) < 2 and source.target not in ("values", "grades", "label set", "objects", "none"):
+    if len(source.classes) < 2 and source.target not in ("values", "grades", "label set", "objects", "map", "none"):
         raise DataError(f"data {name!r} has the classes {list(source.classes)}: expected two or more.")
     encoded = _encoded(source, *fill_missing_splits(name, source, val, seed))
     train, validation, test = encoded.train, encoded.val, encoded.test
@@ -274,11 +284,6 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
         mean, std = scale.mean, scale.std
     else:
         mean, std = channel_mean_std(train, kind=kind) if first is None else (first.mean, first.std)
-    values = (
-        None
-        if source.target != "values" or train.values is None
-        else ValueTargets.measure(name, source.value_names, train.values)
-    )
     return DataModule(
         name=name,
         task=source.task,
@@ -296,11 +301,23 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
         source_scale=scale.source_scale,
         modality=source.modality,
         target=source.target,
-        values=values,
+        values=_value_targets(name, source, train),
+        map_form=source.map_form,
         input_names=encoded.input_names,
         encoding=encoded.encoding,
         fields=fields,
     )
+
+
+def _value_targets(name: str, source: SourceData, train: Split) -> ValueTargets | None:
+    """Return the names and scale of the values or maps; None for other targets."""
+    if source.values is not None:
+        return source.values
+    if source.target == "map":
+        return measure_maps(name, source.value_names, train)
+    if source.target != "values" or train.values is None:
+        return None
+    return ValueTargets.measure(name, source.value_names, train.values)
 
 
 def _refuse_unlabelled_columns(name: str, columns: Iterable[str], splits: Mapping[str, Split]) -> None:

@@ -42,8 +42,8 @@ class ValueTargets:
         return cls(tuple(names), tuple(numbers.mean(0).tolist()), tuple(numbers.std(0, correction=0).tolist()))
 
     def scale(self, values: Tensor) -> Tensor:
-        """Return targets (B, T) in units of the training split's standard deviation, as float32."""
-        mean, std = (torch.tensor(x, dtype=torch.float64, device=values.device) for x in (self.mean, self.std))
+        """Return targets (B, T, …) in units of the training split's standard deviation, as float32."""
+        mean, std = self._columns(values)
         return ((values.double() - mean) / std).float()
 
     def conversion_from(self, other: ValueTargets) -> tuple[list[float], list[float]]:
@@ -53,6 +53,12 @@ class ValueTargets:
         return factors, [(other_mean - mean) / std for other_mean, mean, std in offsets]
 
     def restore(self, scaled: Tensor) -> Tensor:
-        """Return scaled values (B, T) in their own units, as float64."""
-        mean, std = (torch.tensor(x, dtype=torch.float64, device=scaled.device) for x in (self.mean, self.std))
+        """Return scaled values (B, T, …) in their own units, as float64."""
+        mean, std = self._columns(scaled)
         return scaled.double() * std + mean
+
+    def _columns(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation in the form of values (B, T) or of maps (B, T, H, W)."""
+        shape = (-1, *(1 for _ in like.shape[2:]))
+        mean, std = (torch.tensor(x, dtype=torch.float64, device=like.device) for x in (self.mean, self.std))
+        return mean.view(shape), std.view(shape)

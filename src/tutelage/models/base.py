@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from tutelage.utils import registry
+
 FILE = "give a file of weights (teacher_weights=FILE, student_weights=FILE)"
 """The mend if published weights are unavailable."""
 
@@ -46,8 +48,13 @@ class ModelRequest:
 
     @property
     def is_dense(self) -> bool:
-        """True if the task requires a label for each pixel."""
-        return self.task == "segmentation"
+        """True if the task requires an output for each pixel."""
+        return is_dense(self.task)
+
+
+def is_dense(task: str) -> bool:
+    """Return True if a task requires an output for each position."""
+    return registry.is_known("tasks", task) and registry.find_entry("tasks", task).positions > 0
 
 
 @dataclass(frozen=True)

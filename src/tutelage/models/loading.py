@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from tutelage.errors import ConfigError, ModelError, unknown
-from tutelage.models.base import FILE, LoadedModel, ModelRequest
+from tutelage.models.base import FILE, LoadedModel, ModelRequest, is_dense
 from tutelage.models.detectors import loading as detectors
 from tutelage.models.estimators import kinds
 from tutelage.models.headless import resize_positions, without_classifier
@@ -73,8 +73,8 @@ def create(
             (D, H, W) for voxels.
         pretrained: whether to load published weights; None: if the name names some (a timm tag, torchvision weights, a
             Hugging Face model).
-        task: "segmentation" creates a model with a map of classes as output, "detection" a detector, any other task one
-            with a vector.
+        task: "segmentation", "depth" and other tasks of positions create a model with a map as output, "detection" a
+            detector, others a model with a vector.
         weights: a safetensors or torch file of initial weights, in place of a download; its classifier is replaced if
             it has another number of classes.
 
@@ -121,7 +121,7 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
         raise ConfigError(f"{name} has no published weights here: remove pretrained=true, or {FILE}.")
     names: list[str] = []
     for family in families():
-        fits = family.task == (request.task if request.is_dense or request.is_detector else "classification")
+        fits = (is_dense(family.task), family.task == "detection") == (request.is_dense, request.is_detector)
         names += family.examples if fits else ()
         try:
             model = family.from_name(name, request.classes or 1, request.channels)

@@ -87,12 +87,15 @@ def refuse_columns(
 
 
 def select_positions(value: Any, mask: Tensor) -> Any:
-    """Return the positions in the mask: rows (N, C) of logits (B, C, …), and (N,) of values by position."""
+    """Return the positions in the mask: rows (N, C) of logits (B, C, …), and (N,) of values by position.
+
+    Of a mask of single outputs, (B, C, …), the outputs (N,) in it.
+    """
     if isinstance(value, list):
         return [select_positions(x, mask) for x in value]
     if isinstance(value, Mapping):
         return {k: v[mask] if isinstance(v, Tensor) and v.shape == mask.shape else v for k, v in value.items()}
-    return None if value is None else value.movedim(1, -1)[mask]
+    return None if value is None else (value if value.shape == mask.shape else value.movedim(1, -1))[mask]
 
 
 def _cut(side: Any, span: slice) -> Any:

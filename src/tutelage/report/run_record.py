@@ -23,7 +23,7 @@ ROLES = ("teacher", "baseline", "student")
 
 @dataclass(frozen=True)
 class Examples:
-    """Test samples to show: index (K,), images (K, H, W, 3) uint8, and target masks (K, H, W) for segmentation.
+    """Test samples to show: index (K,), images (K, H, W, 3) uint8, and target masks (K, H, W) or maps (K, C, h, w).
 
     objects: (K, M, 6) x₁, y₁, x₂, y₂, 1, class, -1 in rows without one, for detection. sizes: (K, 2) the height and
     width of the boxes' images. note: A remark on how the images are shown.
@@ -35,13 +35,15 @@ class Examples:
     objects: Any = None
     sizes: Any = None
     note: str = ""
+    maps: Any = None
 
 
 @dataclass(frozen=True)
 class PhaseRecord:
     """One training in a run: phase.json, the lines of metrics.jsonl, and its arrays by name, if any.
 
-    predictions: the task's, by sample, in the order of `index`. tables: the task's. masks: the predicted, by sample.
+    predictions: the task's, by sample, in the order of `index`. tables: the task's. masks, maps: the predicted, by
+    sample.
     """
 
     folder: str
@@ -51,6 +53,7 @@ class PhaseRecord:
     predictions: dict[str, Any] = field(default_factory=dict)
     masks: dict[int, Labels] = field(default_factory=dict)
     tables: dict[str, Any] = field(default_factory=dict)
+    maps: dict[int, Any] = field(default_factory=dict)
 
     def lines(self, kind: str) -> list[dict[str, Any]]:
         """Return the metrics of a kind: "step", "norms" or "epoch"."""
@@ -168,6 +171,7 @@ def _phase(run: RunRecord, folder: Path) -> PhaseRecord | None:
         _try(run, folder / "predictions.npz", _arrays, dict) or {},
         _try(run, folder / "masks.npz", _masks, dict) or {},
         _try(run, folder / "tables.npz", _arrays, dict) or {},
+        _try(run, folder / "maps.npz", _maps, dict) or {},
     )
 
 
@@ -222,10 +226,15 @@ def _arrays(file: Path) -> dict[str, Any]:
 def _examples(file: Path) -> Examples:
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         values = dict(arrays)
-        more = {name: values.get(name) for name in ("masks", "objects", "sizes")}
+        more = {name: values.get(name) for name in ("masks", "objects", "sizes", "maps")}
         return Examples(values["index"], values["images"], note=str(values.get("note", "")), **more)
 
 
 def _masks(file: Path) -> dict[int, Labels]:
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         return dict(zip(arrays["index"].tolist(), arrays["masks"], strict=True))
+
+
+def _maps(file: Path) -> dict[int, Any]:
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        return dict(zip(arrays["index"].tolist(), arrays["maps"], strict=True))

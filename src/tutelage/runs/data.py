@@ -11,6 +11,7 @@ from tutelage.config.named_parts import name_of, options_of
 from tutelage.config.schema import Config
 from tutelage.data.balancing import balance
 from tutelage.data.data_module import DataModule
+from tutelage.data.degrade import Degradation, degraded
 from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.input_views import view_inputs, with_views
 from tutelage.data.loading import SOURCE_OPTIONS
@@ -31,6 +32,8 @@ def load_data(
     was passed is for another task or sets another batch size.
     """
     data = _loaded(config, provided)
+    if config.degrade is not None:
+        data = degraded(data, Degradation.of(config.degrade))
     if config.limit is not None and config.limit < len(data.classes) and data.train.labels is not None:
         raise ConfigError(
             f"limit={config.limit} training samples can't hold the {len(data.classes)} classes of {data.name}; "

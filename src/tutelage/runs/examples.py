@@ -1,4 +1,4 @@
-"""Test samples that the report shows, and the masks that networks predict for them."""
+"""Test samples that the report shows, and the masks and maps that networks predict for them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ def write(folder: Path, data: DataModule) -> None:
         numbers = _spread_out(len(data.test))
         batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
         _keep(folder / "examples.npz", index=numbers, **_images(data, numbers), **_objects(batch))
+    elif data.target == "map" and data.values is not None:
+        numbers = _spread_out(len(data.test))
+        batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
+        assert isinstance(batch.targets, Tensor)
+        maps = data.values.restore(batch.targets).float().cpu().numpy()
+        _keep(folder / "examples.npz", index=numbers, **_images(data, numbers), maps=maps)
     elif data.target == "label":
         numbers = _differing(folder)
         if len(numbers):
@@ -43,11 +49,23 @@ def write(folder: Path, data: DataModule) -> None:
 def write_masks(path: Path, network: nn.Module, data: DataModule, task: Task) -> None:
     """Write a network's predictions for the samples that the report shows: index (K,), masks (K, H, W)."""
     numbers = _spread_out(len(data.test))
+    _keep(path, index=numbers, masks=_small(_responses(network, data, task, numbers).argmax(1)))
+
+
+def write_maps(path: Path, network: nn.Module, data: DataModule, task: Task) -> None:
+    """Write a network's maps for the samples that the report shows: index (K,), maps (K, C, h, w) in their units."""
+    assert data.values is not None
+    numbers = _spread_out(len(data.test))
+    maps = data.values.restore(_responses(network, data, task, numbers)).float().cpu().numpy()
+    _keep(path, index=numbers, maps=maps)
+
+
+def _responses(network: nn.Module, data: DataModule, task: Task, numbers: np.ndarray[Any, Any]) -> Tensor:
+    """Return a network's responses to the test samples of those numbers."""
     device = next(network.parameters()).device
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False, device=device)))
     with eval_no_grad(network):
-        response = task.response(compute_response(network, batch.inputs), batch)
-    _keep(path, index=numbers, masks=_small(response.argmax(1)))
+        return task.response(compute_response(network, batch.inputs), batch)
 
 
 def _differing(folder: Path) -> np.ndarray[Any, Any]:

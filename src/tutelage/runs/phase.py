@@ -82,6 +82,8 @@ def write_phase_folder(
         _write_arrays(folder, evaluation)
         if data.target == "mask":
             examples.write_masks(folder / "masks.npz", as_network(student), data, task)
+        if data.target == "map":
+            examples.write_maps(folder / "maps.npz", as_network(student), data, task)
     others = _others(students, names, by_student, task, batch_size)
     phase_json = {
         "name": phase.name,

@@ -37,6 +37,7 @@ def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[st
             "modality": data.modality,
             "streams": [asdict(stream) for stream in data.streams],
             "values": [] if data.values is None else list(data.values.names),
+            **({} if data.map_form is None else {"maps": data.map_form.shown(data.values)}),
         },
     }
     for role in ("teacher", "baseline", "student"):

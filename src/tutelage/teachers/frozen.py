@@ -134,7 +134,10 @@ class Frozen(ConvertibleModule, Teacher):
             return respond(self.unfolded[0], seen)
 
     def _rescaled(self, response: Tensor) -> Tensor:
-        return response if self.rescale is None else response * self.rescale[0] + self.rescale[1]
+        if self.rescale is None:
+            return response
+        factors, summands = self.rescale.view(2, -1, *(1 for _ in response.shape[2:]))
+        return response * factors + summands
 
     def _capture(self, layers: Sequence[str], inputs: Inputs) -> None:
         self.feature_extractor.close()

@@ -16,6 +16,7 @@ from tutelage.data.multitask_targets import split_columns
 from tutelage.errors import DataError, ModelError, NotFinite
 from tutelage.losses.base import Loss
 from tutelage.nn.feature_extractor import eval_no_grad, respond
+from tutelage.objective.multitask import select_positions
 from tutelage.objective.reduction import mean
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task
@@ -77,7 +78,7 @@ def evaluate(
         totals = torch.stack(losses).sum(0)
         if shared:
             dist.all_reduce(totals)
-        values["loss"] = (totals[:, 0] / totals[:, 1]).mean()
+        values["loss"] = (totals[:, 0] / totals[:, 1].clamp_min(1)).mean()  # of nothing known, 0
     numbers = {name: float(value) for name, value in values.items()}
     if not all(map(math.isfinite, numbers.values())):
         raise NotFinite(f"the network's outputs are not finite numbers ({numbers}): check its training and its inputs.")
@@ -121,7 +122,7 @@ def _task_losses(task_loss: Loss, response: Tensor, batch: Batch, task: Task) ->
     if targets is None:
         return _sum(task_loss, response, {}, required)[None]
     if mask is not None and task_loss.maskable:
-        response, targets = response.movedim(1, -1)[mask], targets[mask]
+        response, targets = select_positions(response, mask), targets[mask]
     parts = split_columns(response, targets, batch.columns)
     return torch.stack([_sum(task_loss, x, {"targets": y}, required) for x, y in parts])
 

@@ -28,7 +28,7 @@ class CatalogueEntry:
     """One class of a catalogue: its module, the first line of its docstring, and its paper.
 
     A loss has in addition `backing`, the reference for its values and gradients, and its class's list_inputs, only_for,
-    response_kinds and needs_teacher; a teacher has follows_student.
+    response_kinds and needs_teacher; a teacher has follows_student; a task has positions.
     """
 
     name: str
@@ -44,6 +44,7 @@ class CatalogueEntry:
     response_kinds: tuple[str, ...] = ("classes",)
     needs_teacher: bool = True
     follows_student: bool = False
+    positions: int = 0
 
     def load(self) -> Any:
         """Import the class."""
@@ -114,7 +115,8 @@ def _entry(kind: str, module: str, group: str, node: ast.ClassDef) -> CatalogueE
     kinds = _literal(node, "response_kinds", ("classes",))
     traits = _literal(node, "list_inputs", ()), _literal(node, "only_for"), kinds, _literal(node, "needs_teacher", True)
     follows = bool(_literal(node, "follows_student", False))
-    return CatalogueEntry(name, kind, group, module, node.name, *texts, *traits, follows)
+    positions = int(_literal(node, "positions", 0))
+    return CatalogueEntry(name, kind, group, module, node.name, *texts, *traits, follows, positions)
 
 
 def _is_hidden(node: ast.ClassDef) -> bool:

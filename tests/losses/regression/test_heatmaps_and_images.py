@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tutelage.errors import ConfigError
+from tutelage.losses.regression.charbonnier import Charbonnier
 from tutelage.losses.regression.fpd import FPD
 from tutelage.losses.regression.output_l1 import OutputL1
 
@@ -34,3 +35,15 @@ def test_fpd_refuses_weights_of_another_shape() -> None:
 def test_output_l1_is_the_absolute_difference() -> None:
     s, t = torch.tensor([[1.0, -2.0]]), torch.tensor([[3.0, -2.5]])
     assert OutputL1()(s, t).tolist() == [[2.0, 0.5]]
+
+
+def test_points_that_arent_known_count_as_0() -> None:
+    student, teacher, targets = (torch.rand(2, 3, 4, 4) for _ in range(3))
+    targets[0, 1] = torch.nan
+    parts = FPD()(student, teacher, targets=targets)
+    assert all(part[0, 1] == 0 and part.isfinite().all() for part in parts.values())
+
+
+def test_charbonnier_is_the_absolute_difference_away_from_0() -> None:
+    s, y = torch.tensor([[3.0, 1.0]]), torch.tensor([[1.0, 1.0]])
+    assert torch.allclose(Charbonnier()(s, targets=y), torch.tensor([[2.0, 1e-3]]))

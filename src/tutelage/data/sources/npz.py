@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.data import label_sets, modalities, multitask_targets
+from tutelage.data import label_sets, map_arrays, modalities, multitask_targets
+from tutelage.data.heatmaps import HeatmapOptions, keypoint_data
 from tutelage.data.input_fields import FieldForm
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import SourceData, multi_task_data, read_class_lists
@@ -21,7 +22,7 @@ from tutelage.structures import Inputs
 
 NAMES = {
     "npz:FILE": "arrays x_train, y_train (and x_val, y_val, x_test, y_test): images, rows, volumes; classes, "
-    "label sets or values"
+    "label sets, values or maps"
 }
 
 SPLITS = ("train", "val", "test")
@@ -34,7 +35,9 @@ def suits(path: Path) -> bool:
     return path.suffix == ".npz" and path.is_file()
 
 
-def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
+def find(
+    kind: str, where: str, size: tuple[int, int] | None, *, heatmaps: Mapping[str, Any] | None = None
+) -> SourceData:
     """Load x and y of each split.
 
     x: images (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3, uint8 or floats in [0, 1]; table rows (N, F); volumes
@@ -42,7 +45,9 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     modality, uint8 or floats of any scale; without C they have one channel.
     y: (N,) integers from 0, one class each; with `columns`, the names of K labels, (N, K), -1 or -100 for a missing
     label, and class names in classes_NAME; with `label_names`, (N, C) of 1, 0 and -1: the independent labels of each
-    sample, -1 where it isn't known; floats (N,) or (N, T) are values to estimate, whose names `values` may give.
+    sample, -1 where it isn't known; floats (N,) or (N, T) are values to estimate, whose names `values` may give;
+    with `point_names`, the places (N, K, 2) of points in pixels, NaN if they aren't visible; other
+    floats (N, H, W) or (N, C, H, W) maps of values, NaN where they aren't known, whose channels' kinds `kinds` gives.
     With `inputs`, the names of several inputs of each sample: arrays NAME_train … in place of x_train, each with its
     modality in modality_NAME if its shape doesn't tell it; models get the first, unless they choose (student_inputs).
     groups_train …: (N,) integers; samples of one group must be in one split.
@@ -70,6 +75,11 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
         targets = {s: label_sets.read_targets(path, *_targets(path, arrays, s), labels) for s in inputs}
         splits = _splits(path, arrays, inputs, targets)
         return SourceData("multi_label", labels, splits=splits, target="label set", **form, **more)
+    if heatmaps is not None or "point_names" in arrays:
+        return _points(path, arrays, inputs, HeatmapOptions.of(heatmaps), **form)
+    if map_arrays.has_maps(arrays):
+        found, targets = map_arrays.map_source(path, arrays, inputs, form, more)
+        return replace(found, splits=_splits(path, arrays, inputs, targets))
     if "columns" not in arrays and (arrays["y_train"].dtype.kind == "f" or "values" in arrays):
         value_names = _value_names(path, arrays)
         targets = {s: _values(path, f"y_{s}", arrays, len(value_names)) for s in inputs}
@@ -82,6 +92,21 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     if class_names:
         return replace(multi_task_data(class_names, splits=splits, **form), **more)
     return SourceData("classification", classes, splits=splits, **form, **more)
+
+
+def _points(
+    path: Path,
+    arrays: dict[str, Array],
+    inputs: Mapping[str, Inputs],
+    heatmaps: HeatmapOptions,
+    size: tuple[int, ...],
+    augment: str,
+) -> SourceData:
+    """Return the data of images with key points."""
+    if "point_names" not in arrays:
+        raise DataError(f"{plain(path)}: heatmaps is for points: save their names as point_names.")
+    names, targets = map_arrays.read_points(path, arrays, inputs)
+    return keypoint_data(names, _splits(path, arrays, inputs, targets), heatmaps, size, augment)
 
 
 def _field(path: Path, name: str, arrays: dict[str, Array]) -> dict[str, Tensor]:

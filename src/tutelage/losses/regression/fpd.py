@@ -17,16 +17,15 @@ class FPD(Loss):
     L = ½·α·w·(s − t)² + ½·(1 − α)·w·(s − y)²: the parts "teacher" and "truth", averaged over a joint's map; w: 1 if the
     joint is visible. weigh_maps: w multiplies the maps, as in the authors' code, and so counts squared.
 
-    Shapes: student, teacher (B, J, H, W) heat maps, targets of the same shape, of a floating type; joint_weight (B, J),
-    default 1; each part is (B, J).
+    Shapes: student, teacher (B, J, H, W) heat maps, targets of the same shape, of a floating type, NaN where they
+    aren't known, which counts as 0; joint_weight (B, J), default 1; each part is (B, J).
     Paper: Zhang, Zhu, Ye. Fast human pose estimation. CVPR 2019. arXiv:1811.05419, α = 0.5.
     Raises: ConfigError if α isn't in [0, 1], or shapes differ.
     """
 
     paper = "Zhang, Zhu, Ye. CVPR 2019. arXiv:1811.05419"
-    only_for = "heat maps"
     compares = "response"
-    response_kinds = ("values",)
+    response_kinds = ("maps",)
     zero_at_equal = False
     task_loss_weight = 0.0
 
@@ -44,8 +43,9 @@ class FPD(Loss):
         require_same_shape(self, student, targets)
         weight = torch.ones_like(student[:, :, 0, 0]) if joint_weight is None else joint_weight.to(student)
         require_same_shape(self, weight, student[:, :, 0, 0])
+        known = ~targets.isnan()
         weight = weight.pow(2) if self.weigh_maps else weight
         return {
-            "teacher": self.alpha / 2 * weight * (student - teacher).pow(2).mean((2, 3)),
-            "truth": (1 - self.alpha) / 2 * weight * (student - targets).pow(2).mean((2, 3)),
+            "teacher": self.alpha / 2 * weight * torch.where(known, student - teacher, 0).pow(2).mean((2, 3)),
+            "truth": (1 - self.alpha) / 2 * weight * torch.where(known, student - targets, 0).pow(2).mean((2, 3)),
         }

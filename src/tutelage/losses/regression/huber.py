@@ -20,7 +20,8 @@ class Huber(Estimates):
     """
 
     paper = "Huber. Annals of Mathematical Statistics 1964"
-    response_kinds = ("values",)
+    response_kinds = ("values", "maps")
+    maskable = True
     needs_teacher = False
     zero_at_equal = False
     task_loss_weight = 0.0

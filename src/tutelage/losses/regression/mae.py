@@ -18,7 +18,8 @@ class MAE(Estimates):
     """
 
     paper = "a task loss of regression"
-    response_kinds = ("values",)
+    response_kinds = ("values", "maps")
+    maskable = True
     needs_teacher = False
     zero_at_equal = False
     task_loss_weight = 0.0
