@@ -88,6 +88,10 @@ class RunSettings(TrainerSettings):
         None, description="column of a table whose equal values mark samples that no two splits may share"
     )
     drop: OfData[list[Name]] = Field([], max_length=1000, description="columns of a table that are no inputs")
+    reading: OfData[Spec] = Field(
+        {},
+        description="options of the data's source, such as {rate: 8000, seconds: 1} of sound (tutelage list data)",
+    )
     task: OfData[TaskSpec] = Field(
         "auto", description="task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"
     )

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tutelage.data import alter
 from tutelage.data.augment import shift
 from tutelage.data.splits import ViewSeed
 from tutelage.errors import ConfigError
@@ -21,17 +22,19 @@ class Modality(ABC):
         name: its name.
         positions: the number of dimensions after the channels, whose lengths are the size.
         crops: the names of the augmentations that move a sample's values.
+        effects: the names of the augmentations that follow, in any number.
         takes_policies: whether the policies of data/alter.py apply.
     """
 
     name: ClassVar[str]
     positions: ClassVar[int]
     crops: ClassVar[tuple[str, ...]] = ("none",)
+    effects: ClassVar[tuple[str, ...]] = ()
     takes_policies: ClassVar[bool] = False
 
     def takes(self, word: str) -> bool:
         """Return whether an augmentation is defined for this modality; functions of the user's are."""
-        return self.takes_policies or word in self.crops or word.startswith("python:")
+        return word in (*self.crops, *self.effects) or (self.takes_policies and word in alter.POLICIES) or word.startswith("python:")
 
     def refuse_augment(self, data: str, words: Collection[str]) -> None:
         """Refuse augmentations that aren't defined for this modality.
@@ -40,7 +43,7 @@ class Modality(ABC):
         """
         other = [word for word in words if not self.takes(word)]
         if other:
-            allowed = ", ".join((*self.crops, "python:MODULE:FUNCTION"))
+            allowed = ", ".join((*self.crops, *self.effects, "python:MODULE:FUNCTION"))
             raise ConfigError(f"data {data!r}: augment={'+'.join(other)} isn't for {self.name} data: use {allowed}.")
 
     def augment(

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.data.alter import CROPS
+from tutelage.data.alter import IMAGE_CROPS
 from tutelage.data.augment import crop_flip
 from tutelage.data.modalities.base import Modality
 from tutelage.data.splits import IGNORE, ViewSeed
@@ -19,7 +19,7 @@ class Image(Modality):
 
     name = "image"
     positions = 2
-    crops = CROPS
+    crops = IMAGE_CROPS
     takes_policies = True
 
     def augment(
