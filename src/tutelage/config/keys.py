@@ -96,6 +96,8 @@ class Keys(TypedDict, total=False):
     """column of a table whose equal values mark samples that no two splits may share"""
     drop: list[str]
     """columns of a table that are no inputs"""
+    reading: dict[str, Any]
+    """options of the data's source, such as {rate: 8000, seconds: 1} of sound (tutelage list data)"""
     task: str | dict[str, Any]
     """task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"""
     metric: str

@@ -108,9 +108,13 @@ class Rows:
         for row, name in enumerate(self.column(self.file_column)):
             path = next((f / name for f in folders if name and is_image_file(f / name)), stems.get(name))
             if path is None:
-                raise self.fault(row, f"there is no {kind} {plain(name)!r} in {plain(self.path.parent)} or its images/.")
+                raise self.fault(
+                    row, f"there is no {kind} {plain(name)!r} in {plain(self.path.parent)} or its images/."
+                )
             if (earlier := first.setdefault(path.resolve(), row)) != row:
-                raise self.fault(row, f"the {kind} {plain(name)!r} is that of line {self.lines[earlier]} too: keep one.")
+                raise self.fault(
+                    row, f"the {kind} {plain(name)!r} is that of line {self.lines[earlier]} too: keep one."
+                )
             result.append(path)
         return result
 

@@ -9,7 +9,6 @@ from functools import cache
 from math import gcd
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
@@ -138,8 +137,8 @@ def library() -> ModuleType:
         import soundfile
     except (ImportError, OSError) as error:  # OSError: libsndfile is missing
         raise ConfigError(f"sound files need soundfile ({plain(error)}): pip install 'tutelage[sound]'.") from error
-    module: Any = soundfile
-    return module  # type: ignore[no-any-return]
+    module: ModuleType = soundfile
+    return module
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

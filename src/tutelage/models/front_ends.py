@@ -36,6 +36,7 @@ class Spectrogram(nn.Module):
     def __init__(self, rate: int) -> None:
         super().__init__()
         self.window_length = 2 ** round(math.log2(WINDOW_SECONDS * rate))
+        self.window: Tensor
         self.register_buffer("window", torch.hann_window(self.window_length))
 
     def power(self, x: Tensor) -> Tensor:
@@ -71,8 +72,11 @@ class Mel(Spectrogram):
         audio = import_required("torchaudio", SOUND)
         frequencies = self.window_length // 2 + 1
         if bands > frequencies // 2:
-            raise ConfigError(f"mel:{rate}:{bands}: expected at most {frequencies // 2} bands at {rate} samples a second.")
+            raise ConfigError(
+                f"mel:{rate}:{bands}: expected at most {frequencies // 2} bands at {rate} samples a second."
+            )
         filters = audio.functional.melscale_fbanks(frequencies, 0.0, rate / 2, bands, rate)
+        self.filters: Tensor
         self.register_buffer("filters", filters.T.contiguous())
 
     def power(self, x: Tensor) -> Tensor:

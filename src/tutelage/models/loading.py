@@ -14,9 +14,9 @@ import torch
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.base import FILE, LoadedModel, ModelRequest
 from tutelage.models.estimators import kinds
+from tutelage.models.front_ends import with_mel, with_spectrogram
 from tutelage.models.headless import resize_positions, without_classifier
 from tutelage.models.pretrained import load_into, read_weights
-from tutelage.models.front_ends import with_mel, with_spectrogram
 from tutelage.models.providers import PROVIDERS, creation_error, refuse_other_inputs
 from tutelage.models.zoo.base import ZooNetwork
 from tutelage.nn.feature_extractor import compute_response

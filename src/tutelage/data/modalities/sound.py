@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.data import sound_effects
@@ -21,6 +23,7 @@ class Sound(Modality):
 
     name = "sound"
     positions = 1
+    has_pictures = True
     crops = ("none", "shift", "time-crop")
     effects = ("gain", "noise", "time-mask", "band-mask")
 
@@ -33,6 +36,12 @@ class Sound(Modality):
             x = effect(x, index, view.seed, view.view) if word in words else x
         return x, mask
 
+    def pictures(self, x: Tensor) -> Tensor:
+        """Return the logarithms of the first channel's spectrogram, high frequencies on top."""
+        window = torch.hann_window(max(16, min(256, x.shape[-1] // 16)), device=x.device)
+        spectrum = torch.stft(F.pad(x[:, 0], (0, len(window))), len(window), window=window, return_complex=True)
+        return grey(spectrum.abs().square().add(1e-3).log()[:, None])
+
 
 class Spectrogram(Modality):
     """Spectrograms of one size; augment=shift moves them in time by up to an eighth, with zeros at the ends.
@@ -42,6 +51,7 @@ class Spectrogram(Modality):
 
     name = "spectrogram"
     positions = 2
+    has_pictures = True
     crops = ("none", "shift")
     effects = ("time-mask", "band-mask")
 
@@ -54,3 +64,13 @@ class Spectrogram(Modality):
         for word, effect in sound_effects.SPECTROGRAM_EFFECTS.items():
             x = effect(x, index, view.seed, view.view) if word in words else x
         return x, mask
+
+    def pictures(self, x: Tensor) -> Tensor:
+        """Return the first channel, high bands on top."""
+        return grey(x[:, :1])
+
+
+def grey(x: Tensor) -> Tensor:
+    """Return maps (B, 1, F, T) in [0, 1], each from its lowest value to its highest, the first row below."""
+    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+    return ((x - low) / (high - low).clamp(min=1e-6)).flip(2)

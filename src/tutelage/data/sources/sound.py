@@ -183,9 +183,7 @@ def _targets(
     return replace(form, task="classification", classes=classes, target="label", value_names=()), labels, None
 
 
-def _read(
-    name: str, paths: Sequence[Path], options: Reading
-) -> tuple[SoundForm, list[Tensor] | None, list[str]]:
+def _read(name: str, paths: Sequence[Path], options: Reading) -> tuple[SoundForm, list[Tensor] | None, list[str]]:
     """Return the form of all recordings, these themselves if there is memory for them, and notes.
 
     Raises: DataError that names a file that can't be used.
@@ -216,9 +214,7 @@ def _read(
     return form, [read_waveform(path, form) for path in paths] if held else None, notes
 
 
-def _check_copies(
-    rows: Rows, waveforms: Sequence[Tensor], targets: Tensor, splits: Mapping[str, Tensor]
-) -> list[str]:
+def _check_copies(rows: Rows, waveforms: Sequence[Tensor], targets: Tensor, splits: Mapping[str, Tensor]) -> list[str]:
     """Return a note on recordings with the same samples.
 
     Raises: DataError if they have other labels, or are in other splits.
