@@ -285,6 +285,7 @@ def test_all_names_are_listed():
             "interactions",
             "labelled-images",
             "images",
+            "sound",
         }
         | vision
     )

@@ -23,7 +23,7 @@ FLOOR = 1e-5
 SOUND = "pip install 'tutelage[sound]'"
 
 
-class Spectrogram(nn.Module):
+class LogSpectrogram(nn.Module):
     """The logarithm of the power at each frequency and time, with mean 0 and deviation 1 in each waveform.
 
     Its normalisation makes it independent of the waveform's loudness. It has no parameters.
@@ -57,7 +57,7 @@ class Spectrogram(nn.Module):
         return (level - centre) / (variance + FLOOR).sqrt()
 
 
-class Mel(Spectrogram):
+class LogMel(LogSpectrogram):
     """The logarithm of the power in mel bands, with mean 0 and deviation 1 in each waveform.
 
     Shapes: (B, C, T) → (B, C, bands, T').
@@ -92,7 +92,7 @@ class SoundNetwork(nn.Module):
         network: the network.
     """
 
-    def __init__(self, front_end: Spectrogram, network: nn.Module) -> None:
+    def __init__(self, front_end: LogSpectrogram, network: nn.Module) -> None:
         super().__init__()
         self.front_end, self.network = front_end, network
 
@@ -129,7 +129,7 @@ def _with_front_end(kind: str, request: ModelRequest) -> LoadedModel:
     rate, *bands = map(int, match["numbers"].split(":"))
     if rate < 1000 or 0 in bands:
         raise ConfigError(f"{name}: expected 1,000 or more samples a second, and one band or more.")
-    front_end = Mel(rate, *bands) if kind == "mel" else Spectrogram(rate)
+    front_end = LogMel(rate, *bands) if kind == "mel" else LogSpectrogram(rate)
     if request.size is not None and request.size[0] < front_end.window_length:
         raise ConfigError(
             f"{name}: the waveforms have {request.size[0]} samples, fewer than a window's {front_end.window_length}: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
@@ -11,6 +12,7 @@ from tutelage.models.zoo.base import ZooNetwork, init_kaiming
 class WaveformCNN(ZooNetwork):
     """M5, for raw waveforms: a convolution of 80 samples and three of 3, each with batch norm, ReLU and a maximum of 4.
 
+    Each waveform is first brought to mean 0 and deviation 1, since its loudness tells nothing of its class.
     The stages are layer1 … layer4, W, W, 2W and 4W wide; a linear layer classifies the mean over times.
     Shapes: (B, channels, T), T at least 1,040 → (B, classes).
     Paper: Dai, Dai, Qu, Li, Das. ICASSP 2017. arXiv:1610.00087, table 1 (W = 128); the widths are of its form.
@@ -35,6 +37,7 @@ class WaveformCNN(ZooNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, T) → (B, classes)."""
+        x = F.layer_norm(x, x.shape[1:])
         return self.fc(self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean(2))
 
 
