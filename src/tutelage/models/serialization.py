@@ -95,8 +95,8 @@ class ModelCard:
         reading = self.source_options.get("reading", {})
         if self.modality != "sound" or "rate" not in reading:
             raise ModelError(
-                f"{self.model} was trained on {self.data} with reading={reading}: expected sound, with a rate; train it "
-                "with reading={rate: …}."
+                f"{self.model} was trained on {self.data} with reading={reading}: expected sound, with a rate; train "
+                "it with reading={rate: …}."
             )
         form = SoundForm(reading["rate"], self.size[0], reading.get("resample", False), reading.get("mono", False))
         waveform = read_waveform(Path(path), form)
