@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 import timm
 import torch
 from clicks import clicks
@@ -116,11 +117,22 @@ def streams(folder: Path) -> Keys:
     return {"student": "cnn4", "teacher": "cnn8", "method": "kd", **data}
 
 
+def sound(folder: Path) -> Keys:
+    """Write noisy tones of four pitches."""
+    random, seconds = np.random.default_rng(0), np.arange(800) / 2000
+    folder.mkdir(parents=True)
+    for number in range(160):
+        tone = 0.3 * np.sin(2 * np.pi * (100 + 150 * (number % 4)) * seconds) + 0.1 * random.normal(size=800)
+        soundfile.write(folder / f"{number % 4}_{number}.wav", tone, 2000)
+    data = {"data": f"sound:{folder}", "reading": {"rate": 2000, "pattern": "{label}_{take}"}}
+    return {"student": "conv1d-2-4", "teacher": "mel:2000:8:cnn8", "method": "kd+pkt", **data}
+
+
 TASKS: dict[str, Callable[[Path], Keys]] = {
     make.__name__: make
     for make in (
         classification, segmentation, regression, tables, multi_label, embedding, backbone, ranking, recommendation,
-        streams,
+        streams, sound,
     )
 }  # fmt: skip
 """Functions that write a run's data into a new folder, and return its keys."""

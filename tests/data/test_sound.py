@@ -168,7 +168,7 @@ def test_labels_splits_and_names_that_dont_fit_are_refused(tmp_path, tones):
         load(f"sound:{tmp_path / 'empty'}")
     with pytest.raises(ConfigError, match="expected one column of classes: target=COLUMN"):
         load(f"sound:{tones}", reading=PATTERN, target=["label", "speaker"])
-    with pytest.raises(ConfigError, match="size=.*: recordings have a length: set reading"):
+    with pytest.raises(ConfigError, match=r"size=.*: recordings have a length: set reading"):
         load(f"sound:{tones}", reading=PATTERN, size=16)
     with pytest.raises(ConfigError, match="augment=crop-flip isn't for sound data: use none, shift, time-crop, gain"):
         load(f"sound:{tones}", reading=PATTERN, augment="crop-flip")
