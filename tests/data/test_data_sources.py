@@ -286,6 +286,7 @@ def test_all_names_are_listed():
             "labelled-images",
             "images",
             "sound",
+            "windows",
         }
         | vision
     )
