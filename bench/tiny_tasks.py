@@ -128,11 +128,21 @@ def sound(folder: Path) -> Keys:
     return {"student": "conv1d-2-4", "teacher": "mel:2000:8:cnn8", "method": "kd+pkt", **data}
 
 
+def forecasting(folder: Path) -> Keys:
+    """Write an hourly load with a daily season."""
+    random = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    loads = [f"{10 + 3 * np.sin(hour * np.pi / 12) + random.normal():.4f}" for hour in range(700)]
+    (folder / "load.csv").write_text("\n".join(["load", *loads]), encoding="utf-8")
+    data = {"data": f"windows:{folder / 'load.csv'}", "target": "load", "reading": {"window": 24, "horizon": 6}}
+    return {"student": "tcn-2-4", "teacher": "gru-1-16", "method": "logit_mse", **data}
+
+
 TASKS: dict[str, Callable[[Path], Keys]] = {
     make.__name__: make
     for make in (
         classification, segmentation, regression, tables, multi_label, embedding, backbone, ranking, recommendation,
-        streams, sound,
+        streams, sound, forecasting,
     )
 }  # fmt: skip
 """Functions that write a run's data into a new folder, and return its keys."""

@@ -214,6 +214,7 @@ from tutelage.schemes.two_views import TwoViews as TwoViews
 from tutelage.tasks.backbone import Backbone as Backbone
 from tutelage.tasks.classification import Classification as Classification
 from tutelage.tasks.embedding import Embedding as Embedding
+from tutelage.tasks.forecasting import Forecasting as Forecasting
 from tutelage.tasks.multi_label import MultiLabel as MultiLabel
 from tutelage.tasks.multi_task import MultiTask as MultiTask
 from tutelage.tasks.ranking import Ranking as Ranking

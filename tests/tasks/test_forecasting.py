@@ -65,7 +65,7 @@ def test_series_of_several_groups_and_classes_of_windows(tmp_path):
     data = load(name, target="load", drop=["state"], group="place", reading=READING | {"window": 5, "horizon": 3})
     assert len(data.train) == 2 * (70 - 7)
     assert not {*data.train.starts.tolist()} & {*range(63, 100)}
-    classes = load(table(tmp_path / "b.csv"), target="state", reading={"window": 8})
+    classes = load(table(tmp_path / "b.csv"), target="state", reading={"window": 8, "time": "time"})
     assert (classes.task, classes.classes, classes.channels) == ("classification", ("a", "b"), 2)
     assert len(classes.train) == 7 * 13, "those with one class"
 
