@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 import timm
 import torch
 from clicks import clicks
@@ -212,11 +213,32 @@ def streams(folder: Path) -> Keys:
     return {"student": "cnn4", "teacher": "cnn8", "method": "kd", **data}
 
 
+def sound(folder: Path) -> Keys:
+    """Write noisy tones of four pitches."""
+    random, seconds = np.random.default_rng(0), np.arange(800) / 2000
+    folder.mkdir(parents=True)
+    for number in range(160):
+        tone = 0.3 * np.sin(2 * np.pi * (100 + 150 * (number % 4)) * seconds) + 0.1 * random.normal(size=800)
+        soundfile.write(folder / f"{number % 4}_{number}.wav", tone, 2000)
+    data = {"data": f"sound:{folder}", "reading": {"rate": 2000, "pattern": "{label}_{take}"}}
+    return {"student": "conv1d-2-4", "teacher": "mel:2000:8:cnn8", "method": "kd+pkt", **data}
+
+
+def forecasting(folder: Path) -> Keys:
+    """Write an hourly load with a daily season."""
+    random = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    loads = [f"{10 + 3 * np.sin(hour * np.pi / 12) + random.normal():.4f}" for hour in range(700)]
+    (folder / "load.csv").write_text("\n".join(["load", *loads]), encoding="utf-8")
+    data = {"data": f"windows:{folder / 'load.csv'}", "target": "load", "reading": {"window": 24, "horizon": 6}}
+    return {"student": "tcn-2-4", "teacher": "gru-1-16", "method": "logit_mse", **data}
+
+
 TASKS: dict[str, Callable[[Path], Keys]] = {
     make.__name__: make
     for make in (
         classification, segmentation, detection, regression, tables, multi_label, embedding, backbone, ranking,
-        recommendation, restoration, depth, keypoints, density, flow, streams,
+        recommendation, restoration, depth, keypoints, density, flow, streams, sound, forecasting,
     )
 }  # fmt: skip
 """Functions that write a run's data into a new folder, and return its keys."""

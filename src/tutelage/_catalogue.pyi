@@ -222,6 +222,7 @@ from tutelage.tasks.depth import Depth as Depth
 from tutelage.tasks.detection import Detection as Detection
 from tutelage.tasks.embedding import Embedding as Embedding
 from tutelage.tasks.flow import Flow as Flow
+from tutelage.tasks.forecasting import Forecasting as Forecasting
 from tutelage.tasks.keypoints import Keypoints as Keypoints
 from tutelage.tasks.multi_label import MultiLabel as MultiLabel
 from tutelage.tasks.multi_task import MultiTask as MultiTask

@@ -287,6 +287,8 @@ def test_all_names_are_listed():
             "images",
             "maps",
             "keypoints",
+            "sound",
+            "windows",
         }
         | vision
     )

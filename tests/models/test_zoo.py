@@ -17,7 +17,15 @@ PARAMETERS = {
     "mobilenetv2_half": 812_836, "shufflenetv1": 949_258, "shufflenetv2": 1_355_528,
 }  # fmt: skip
 
-OTHERS = {"conv1d-3-8": (40,), "conv3d-3-4": (9, 8, 10), "mlp-16-8": (), "mlp-16-8-plain": ()}
+OTHERS = {
+    "conv1d-3-8": (40,),
+    "m5-4": (2000,),
+    "gru-2-8": (20,),
+    "tcn-3-8": (20,),
+    "conv3d-3-4": (9, 8, 10),
+    "mlp-16-8": (),
+    "mlp-16-8-plain": (),
+}
 """Networks for other inputs than images, with a size of these."""
 
 SMALL = ("resnet8", "resnet14x2", "wrn-16-1", "vgg8", "mobilenetv2_half", "shufflenetv1", "shufflenetv2_0.5x", "cnn4")

@@ -6,10 +6,12 @@ from itertools import pairwise, permutations
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
 from torchmetrics import MetricCollection
@@ -164,8 +166,10 @@ def test_verification_equals_scikit_learn(ties: bool) -> None:
     i, j = torch.triu_indices(len(x), len(x), 1)
     values, same = rounded_cosines(x)[i, j], y[i] == y[j]
     false_rate, true_rate, _ = roc_curve(same, values, drop_intermediate=False)
+    equal = brentq(lambda rate: 1 - rate - np.interp(rate, false_rate, true_rate), 0, 1)
     assert compute(Verification, x, y) == {
         "roc_auc": roc_auc_score(same, values),
+        "eer": equal,
         "tar_at_far_1e-2": true_rate[false_rate <= 1e-2].max(),
         "tar_at_far_1e-3": true_rate[false_rate <= 1e-3].max(),
     }

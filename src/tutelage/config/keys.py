@@ -100,6 +100,8 @@ class Keys(TypedDict, total=False):
     """makes images smaller, blurred or noisy, and restores them: {scale: 2, blur: 0, noise: 0}"""
     heatmaps: dict[str, Any] | None
     """the heat maps of key points: {sigma: 1.5, flip_pairs: [[left, right]]}"""
+    reading: dict[str, Any]
+    """options of the data's source, such as {rate: 8000, seconds: 1} of sound (tutelage list data)"""
     task: str | dict[str, Any]
     """task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"""
     metric: str

@@ -94,6 +94,10 @@ class RunSettings(TrainerSettings):
     heatmaps: OfData[Spec | None] = Field(
         None, description="the heat maps of key points: {sigma: 1.5, flip_pairs: [[left, right]]}"
     )
+    reading: OfData[Spec] = Field(
+        {},
+        description="options of the data's source, such as {rate: 8000, seconds: 1} of sound (tutelage list data)",
+    )
     task: OfData[TaskSpec] = Field(
         "auto", description="task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"
     )

@@ -16,7 +16,13 @@ from tutelage.data.augment import seeded_generators
 from tutelage.data.own_code import call_user_code, import_function
 from tutelage.errors import ConfigError, DataError, unknown
 
-CROPS = ("none", "shift", "crop-flip", "resized-crop")
+IMAGE_CROPS = ("none", "shift", "crop-flip", "resized-crop")
+CROPS = (*IMAGE_CROPS, "time-crop")
+READ_CROPS = ("resized-crop", "time-crop")
+"""The crops that are drawn where a file is read."""
+
+EFFECTS = ("gain", "noise", "time-mask", "band-mask")
+"""The augmentations of whole batches that follow a crop (`Modality.effects`)."""
 FUNCTION = "python:"
 
 
@@ -45,8 +51,8 @@ def parse_augment(augment: str) -> list[str]:
     """
     words = [word.strip() for word in augment.split("+")]
     for word in words:
-        if word not in CROPS and word not in POLICIES and not word.startswith(FUNCTION):
-            raise ConfigError(unknown("augment", word, [*CROPS, *POLICIES, f"{FUNCTION}MODULE:FUNCTION"]))
+        if word not in (*CROPS, *POLICIES, *EFFECTS) and not word.startswith(FUNCTION):
+            raise ConfigError(unknown("augment", word, [*CROPS, *POLICIES, *EFFECTS, f"{FUNCTION}MODULE:FUNCTION"]))
     crops = [word for word in words if word in CROPS]
     if len(crops) > 1 or len({*words}) < len(words):
         raise ConfigError(f"augment={augment!r}: expected one of {', '.join(CROPS)} at most, and each word once.")
@@ -82,7 +88,7 @@ def refuse_unsuitable(name: str, augment: str, target: str, several: bool, can_c
     Raises: ConfigError.
     """
     policies = parse_augment(augment)
-    if several and (single := [word for word in policies if word not in CROPS]):
+    if several and (single := [word for word in policies if word not in (*CROPS, *EFFECTS)]):
         raise ConfigError(
             f"data {name!r}: augment={'+'.join(single)} is for a single input, and its samples have several: use shift "
             "or crop-flip, or augment in the Dataset."
@@ -96,6 +102,8 @@ def refuse_unsuitable(name: str, augment: str, target: str, several: bool, can_c
             f"augment='resized-crop' is for photos read from files, which {name!r} isn't: use augment=crop-flip or "
             "shift."
         )
+    if "time-crop" in policies and not can_crop:
+        raise ConfigError(f"augment='time-crop' is for recordings, which {name!r} isn't: use augment=shift.")
 
 
 def check_importable(word: str) -> None:

@@ -329,8 +329,10 @@ class DataModule:
 
     def _view_seed(self, seed: int, view: int) -> ViewSeed:
         """Return the address and the augmentation of a training view."""
-        policies = tuple(word for word in alter.parse_augment(self.augment) if word not in alter.CROPS)
-        return ViewSeed(seed, view, "resized-crop" in self._augmentations, policies)
+        policies = tuple(
+            word for word in alter.parse_augment(self.augment) if word not in (*alter.CROPS, *alter.EFFECTS)
+        )
+        return ViewSeed(seed, view, bool({*alter.READ_CROPS} & self._augmentations), policies)
 
     @property
     def is_random(self) -> bool:

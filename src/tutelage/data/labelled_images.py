@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,22 +94,27 @@ class Rows:
             f"{' or '.join(FILE_COLUMNS)}, with each image's file."
         )
 
-    def files(self) -> list[Path]:
-        """Return each row's image: beside the file or in `images`, with or without its suffix.
+    def files(self, suffixes: Collection[str] = (), kind: str = "image") -> list[Path]:
+        """Return each row's file: beside the CSV file or in `images`, with or without its suffix.
 
-        Raises: DataError for a row whose image is missing, or is another row's too.
+        suffixes: those of the files; (): those of images. kind: the files in words.
+        Raises: DataError for a row whose file is missing, or is another row's too.
         """
         folders = (self.path.parent, self.path.parent / "images")
         stems = {p.stem: p for folder in folders if folder.is_dir() for p in sorted(folder.iterdir())
-                 if p.suffix.lower() in image_suffixes()}  # fmt: skip
+                 if p.suffix.lower() in (suffixes or image_suffixes())}  # fmt: skip
         result: list[Path] = []
         first: dict[Path, int] = {}
         for row, name in enumerate(self.column(self.file_column)):
             path = next((f / name for f in folders if name and is_image_file(f / name)), stems.get(name))
             if path is None:
-                raise self.fault(row, f"there is no image {plain(name)!r} in {plain(self.path.parent)} or its images/.")
+                raise self.fault(
+                    row, f"there is no {kind} {plain(name)!r} in {plain(self.path.parent)} or its images/."
+                )
             if (earlier := first.setdefault(path.resolve(), row)) != row:
-                raise self.fault(row, f"the image {plain(name)!r} is that of line {self.lines[earlier]} too: keep one.")
+                raise self.fault(
+                    row, f"the {kind} {plain(name)!r} is that of line {self.lines[earlier]} too: keep one."
+                )
             result.append(path)
         return result
 

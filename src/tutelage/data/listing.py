@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -84,6 +84,11 @@ class Listing:
 
 
 def list_images(path: Path) -> Listing:
+    """List the images in a folder and in the folders below it."""
+    return list_files(path, image_suffixes())
+
+
+def list_files(path: Path, suffixes: Collection[str]) -> Listing:
     """List a folder and the folders below it; links are followed, but not to a folder that contains them."""
     listing = Listing(path)
     for file in sorted(_walk(path)):
@@ -91,7 +96,7 @@ def list_images(path: Path) -> Listing:
             status = file.stat()
         except OSError:  # a broken link, which is reported when its header is read
             status = None
-        if not _is_image(file) or (status and not stat.S_ISREG(status.st_mode)):
+        if file.suffix.lower() not in suffixes or (status and not stat.S_ISREG(status.st_mode)):
             listing.skipped[file.suffix.lower() or "without ending"] += 1
         else:
             listing.files[file] = (status.st_dev, status.st_ino) if status and status.st_ino else file

@@ -18,7 +18,7 @@ from tutelage.data.preparation import VAL, height_and_width, prepare_data
 from tutelage.errors import ConfigError, DataError, plain, unknown
 from tutelage.utils import registry
 
-SOURCE_OPTIONS = ("target", "group", "drop", "heatmaps")
+SOURCE_OPTIONS = ("target", "group", "drop", "heatmaps", "reading")
 """The options that only some sources have."""
 
 
@@ -70,7 +70,8 @@ def load(
             the classes of test, which are in no other split.
         fingerprint: "names": files are identified by their names and sizes; "content": by their contents.
         source_options: options of some sources: target (the columns to estimate), group (the column of groups that no
-            two splits may share), drop (columns that are no inputs); None or empty: not set.
+            two splits may share), drop (columns that are no inputs), reading (options of its own); None or empty:
+            not set.
 
     Raises: ConfigError for an unknown name or an option out of range; DataError for data that can't be read or used.
 

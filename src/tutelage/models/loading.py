@@ -15,12 +15,22 @@ from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.base import FILE, LoadedModel, ModelRequest, is_dense
 from tutelage.models.detectors import loading as detectors
 from tutelage.models.estimators import kinds
+from tutelage.models.front_ends import with_mel, with_spectrogram
 from tutelage.models.headless import resize_positions, without_classifier
 from tutelage.models.pretrained import load_into, read_weights
-from tutelage.models.providers import SOURCES, creation_error, refuse_other_inputs
+from tutelage.models.providers import PROVIDERS, creation_error, refuse_other_inputs
 from tutelage.models.zoo.base import ZooNetwork
 from tutelage.nn.feature_extractor import compute_response
 from tutelage.utils import registry
+
+SOURCES = PROVIDERS | {
+    "mel": ("mel:RATE[:BANDS]:NAME", with_mel),
+    "spectrogram": ("spectrogram:RATE:NAME", with_spectrogram),
+}
+"""The prefixes of names, each with its form and its function."""
+
+FRONT_ENDS = ("mel:", "spectrogram:")
+"""The prefixes of networks of waveforms."""
 
 
 def families() -> Iterator[type[ZooNetwork]]:
@@ -38,6 +48,8 @@ def families() -> Iterator[type[ZooNetwork]]:
 
 def input_dimensions(name: str) -> int:
     """Return the number of dimensions of the inputs of that network, besides the channels; 2 if it isn't built-in."""
+    if name.startswith(FRONT_ENDS):
+        return 1
     fitting = (family for family in families() if re.fullmatch(family.pattern, name.replace("-", "_")))
     return next((family.dimensions for family in fitting), 2)
 

@@ -231,7 +231,7 @@ def published_name(name: str) -> str:
     return f"{name}.{tag}"
 
 
-SOURCES: dict[str, tuple[str, Callable[[ModelRequest], LoadedModel]]] = {
+PROVIDERS: dict[str, tuple[str, Callable[[ModelRequest], LoadedModel]]] = {
     "timm": ("timm:NAME[.TAG]", from_timm),
     "torchvision": ("torchvision:NAME[:WEIGHTS]", from_torchvision),
     "hf": ("hf:FOLDER_OR_ID", from_hugging_face),

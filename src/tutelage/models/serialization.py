@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tutelage import models
 from tutelage.data.data_module import DataModule
+from tutelage.data.recordings import SoundForm, place, read_waveform
 from tutelage.data.scale import normalise
 from tutelage.data.table_encoding import TableEncoding
 from tutelage.data.table_files import read_table
@@ -85,6 +86,22 @@ class ModelCard:
         if self.inputs:
             rows = rows[:, [encoding.inputs.index(name) for name in self.inputs]]
         return normalise(rows, self.mean, self.std)
+
+    def read_sound(self, path: str | Path) -> Tensor:
+        """Read a recording as the network's input (1, T), of the rate and the length of its training.
+
+        Raises: DataError if it can't be used; ModelError if the network isn't for sound, or its rate isn't known.
+        """
+        reading = self.source_options.get("reading", {})
+        if self.modality != "sound" or "rate" not in reading:
+            raise ModelError(
+                f"{self.model} was trained on {self.data} with reading={reading}: expected sound, with a rate; train "
+                "it with reading={rate: …}."
+            )
+        form = SoundForm(reading["rate"], self.size[0], reading.get("resample", False), reading.get("mono", False))
+        waveform = read_waveform(Path(path), form)
+        middle = place(waveform, form.length, max(waveform.shape[-1] - form.length, 0) // 2)
+        return normalise(middle[None], self.mean, self.std)[0]
 
     @property
     def value_targets(self) -> ValueTargets | None:

@@ -23,7 +23,7 @@ EXAMPLES, MASKS = 24, 6
 
 def write(folder: Path, data: DataModule) -> None:
     """Write examples.npz: images where the student's and the teacher's predictions differ, or those with masks."""
-    if data.modality != "image":
+    if data.modality != "image" and not data.kind.has_pictures:
         return
     if data.target == "mask":
         numbers = _spread_out(len(data.test))
@@ -101,6 +101,8 @@ def _images(data: DataModule, numbers: np.ndarray[Any, Any]) -> dict[str, Any]:
     """Return the test images of those numbers, uint8 (K, H, W, 3), and, under `note`, a note on how they are shown."""
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
     assert isinstance(batch.inputs, Tensor)
+    if data.modality != "image":
+        return _pictures(data, batch.inputs)
     mean, std = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
     pixels, note = batch.inputs.cpu() * std + mean, ""
     if data.channels not in (1, 3):
@@ -125,6 +127,14 @@ def _objects(batch: Batch) -> dict[str, Any]:
         rows.append(torch.cat([boxes, torch.ones(len(boxes), 1), each["labels"][:, None].float()], 1))
     padded = pad_sequence(rows, batch_first=True, padding_value=-1)
     return {"objects": padded.numpy(), "sizes": torch.stack(sizes).numpy()}
+
+
+def _pictures(data: DataModule, inputs: Tensor) -> dict[str, Any]:
+    """Return inputs that aren't images as pictures, likewise."""
+    grey = data.kind.pictures(inputs)
+    assert grey is not None
+    images = grey.mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+    return {"images": images.numpy(), "note": " Time runs to the right, frequency upwards."}
 
 
 def _small(masks: Tensor) -> np.ndarray[Any, Any]:

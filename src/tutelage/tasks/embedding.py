@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor
 
@@ -31,6 +31,7 @@ class Embedding(Task):
     """
 
     metric = "recall_at_1"
+    other_metrics: ClassVar[Mapping[str, bool]] = {"map_at_r": True, "roc_auc": True, "eer": False}
     response_kind = "embedding"
     target = "label"
     without_labels = "backbone"

@@ -75,9 +75,10 @@ class Retrieval(EmbeddingMetric):
 
 
 class Verification(EmbeddingMetric):
-    """The decision from the similarity whether two samples are of one class: roc_auc, tar_at_far_1e-2 and 1e-3.
+    """The decision from the similarity whether two samples are of one class: roc_auc, eer, tar_at_far_1e-2 and 1e-3.
 
-    roc_auc is the area under the receiver operating characteristic. tar_at_far is the largest fraction of accepted
+    roc_auc is the area under the receiver operating characteristic; eer, the equal error rate, is where its rates of
+    false accepts and of false rejects are equal. tar_at_far is the largest fraction of accepted
     pairs of one class (true accepts) at thresholds that accept at most this fraction of the other pairs (false
     accepts). All pairs count if there are at most `max_pairs`; otherwise the pairs of max_pairs / (N − 1) of the
     samples with all others; these samples are drawn by addresses that depend on nothing but their numbers.
@@ -190,7 +191,7 @@ def pairs(embeddings: Tensor, labels: Tensor, similarity: str, max_pairs: int) -
 
 
 def verify_pairs(similarities: Tensor, same: Tensor) -> dict[str, Tensor]:
-    """Return roc_auc and tar_at_far for each of `FALSE_ACCEPT_RATES`; equal similarities are accepted together.
+    """Return roc_auc, eer and tar_at_far for each of `FALSE_ACCEPT_RATES`; equal similarities are accepted together.
 
     Raises: DataError if there are no pairs of one class, or no others.
     """
@@ -202,10 +203,28 @@ def verify_pairs(similarities: Tensor, same: Tensor) -> dict[str, Tensor]:
         )
     below, up_to = torch.searchsorted(impostor, genuine), torch.searchsorted(impostor, genuine, right=True)
     values = {"roc_auc": (below.double().mean() + up_to.double().mean()) / 2 / len(impostor)}
+    values["eer"] = equal_error_rate(genuine.sort().values, impostor)
     for rate in FALSE_ACCEPT_RATES:
         accepted = count_accepted(float(rate), len(impostor))
         values[f"tar_at_far_{rate}"] = (genuine > impostor[-1 - accepted]).double().mean()
     return {name: value.float() for name, value in values.items()}
+
+
+def equal_error_rate(genuine: Tensor, impostor: Tensor) -> Tensor:
+    """Return the error rate at the threshold with as many false accepts as false rejects, by fraction.
+
+    Between two thresholds the rates lie on the line that joins them, as in an ROC curve.
+    genuine, impostor: the similarities of the pairs of one class, and of the others, in ascending order.
+    """
+    thresholds = torch.cat([genuine, impostor]).unique()
+    rejected, kept = (torch.searchsorted(x, thresholds).double() / len(x) for x in (genuine, impostor))
+    rejects, accepts = (F.pad(x, (0, 1), value=1.0) for x in (rejected, kept))
+    accepts = 1 - accepts
+    last = int((rejects >= accepts).double().argmax())  # the first threshold with more false rejects
+    if last == 0:
+        return accepts[0]
+    before, after = (rejects - accepts)[last - 1 : last + 1]
+    return accepts[last - 1] + before / (before - after) * (accepts[last] - accepts[last - 1])
 
 
 def count_accepted(rate: float, total: int) -> int:

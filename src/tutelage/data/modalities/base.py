@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tutelage.data import alter
 from tutelage.data.augment import shift
 from tutelage.data.splits import ViewSeed
 from tutelage.errors import ConfigError
@@ -22,17 +23,25 @@ class Modality(ABC):
         name: its name.
         positions: the number of dimensions after the channels, whose lengths are the size.
         crops: the names of the augmentations that move a sample's values.
+        effects: the names of the augmentations that follow, in any number.
+        has_pictures: whether `pictures` is defined.
         takes_policies: whether the policies of data/alter.py apply.
     """
 
     name: ClassVar[str]
     positions: ClassVar[int]
     crops: ClassVar[tuple[str, ...]] = ("none",)
+    effects: ClassVar[tuple[str, ...]] = ()
+    has_pictures: ClassVar[bool] = False
     takes_policies: ClassVar[bool] = False
 
     def takes(self, word: str) -> bool:
         """Return whether an augmentation is defined for this modality; functions of the user's are."""
-        return self.takes_policies or word in self.crops or word.startswith("python:")
+        return (
+            word in (*self.crops, *self.effects)
+            or (self.takes_policies and word in alter.POLICIES)
+            or word.startswith("python:")
+        )
 
     def refuse_augment(self, data: str, words: Collection[str]) -> None:
         """Refuse augmentations that aren't defined for this modality.
@@ -41,7 +50,7 @@ class Modality(ABC):
         """
         other = [word for word in words if not self.takes(word)]
         if other:
-            allowed = ", ".join((*self.crops, "python:MODULE:FUNCTION"))
+            allowed = ", ".join((*self.crops, *self.effects, "python:MODULE:FUNCTION"))
             raise ConfigError(f"data {data!r}: augment={'+'.join(other)} isn't for {self.name} data: use {allowed}.")
 
     def augment(
@@ -75,6 +84,10 @@ class Modality(ABC):
     def variation_floor(self, mean: Tensor, top: float) -> Tensor:
         """Return the standard deviation per channel, of raw values, below which a channel is constant."""
         return 1e-7 * mean.abs()
+
+    def pictures(self, x: Tensor) -> Tensor:
+        """Return inputs (B, C, …) as grey pictures (B, 1, H, W) in [0, 1], for the report."""
+        raise NotImplementedError
 
     def describe(self, channels: int, size: tuple[int, ...]) -> str:
         """Return the shape of a sample in words."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.data.alter import CROPS
+from tutelage.data.alter import IMAGE_CROPS
 from tutelage.data.augment import crop_flip, crop_flip_draws
 from tutelage.data.boxes import crop_boxes, flip_boxes
 from tutelage.data.modalities.base import Modality
@@ -21,7 +21,7 @@ class Image(Modality):
 
     name = "image"
     positions = 2
-    crops = CROPS
+    crops = IMAGE_CROPS
     takes_policies = True
 
     def augment(
