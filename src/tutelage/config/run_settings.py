@@ -88,6 +88,11 @@ class RunSettings(TrainerSettings):
         None, description="column of a table whose equal values mark samples that no two splits may share"
     )
     drop: OfData[list[Name]] = Field([], max_length=1000, description="columns of a table that are no inputs")
+    neighbours: OfData[list[int]] = Field(
+        [],
+        max_length=8,
+        description="most neighbours that are drawn for a node in training, by hop (data=graph:FILE); []: all",
+    )
     task: OfData[TaskSpec] = Field(
         "auto", description="task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"
     )

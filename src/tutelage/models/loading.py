@@ -114,7 +114,7 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
         raise ConfigError(f"{name} has no published weights here: remove pretrained=true, or {FILE}.")
     names: list[str] = []
     for family in families():
-        fits = (family.task == "segmentation") == request.is_dense
+        fits = request.suits(family.task)
         names += family.examples if fits else ()
         try:
             model = family.from_name(name, request.classes or 1, request.channels)
@@ -150,7 +150,7 @@ def try_once(loaded: LoadedModel, request: ModelRequest) -> None:
     Raises: ModelError if it fails, or returns another number of outputs.
     """
     assert request.size is not None
-    training, example = loaded.model.training, torch.zeros(1, request.channels, *request.size)
+    training, example = loaded.model.training, request.example()
     try:
         with torch.no_grad():
             response = compute_response(loaded.model.eval(), example)

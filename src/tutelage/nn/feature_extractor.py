@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ModelError, TutelageError, unknown
 from tutelage.nn.token_grid import convert_tokens, module_name, split_layer_name
-from tutelage.structures import PART, Batch, Inputs, Outputs, part_of, response_of
+from tutelage.structures import PART, Batch, Inputs, Outputs, part_of, response_of, rows_of_samples
 from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
@@ -83,11 +83,11 @@ class FeatureExtractor(nn.Module):
         self.capturing = True
         try:
             raw = apply_model(self.model, inputs)
-            response = response_of(raw)
+            response = rows_of_samples(inputs, response_of(raw))
             features = {
                 layer: to_float32(part_of(raw, layer.removeprefix(PART)))
                 if layer.startswith(PART)
-                else convert_tokens(self._feature(layer), layer, self.model, inputs)
+                else convert_tokens(rows_of_samples(inputs, self._feature(layer)), layer, self.model, inputs)
                 for layer in self.layers
             }
         finally:
@@ -101,7 +101,7 @@ class FeatureExtractor(nn.Module):
 
     def respond(self, batch: Batch) -> Tensor:
         """Return the response to a batch."""
-        return compute_response(self, self.select(batch).inputs)
+        return response_of(self(self.select(batch).inputs))
 
     def _feature(self, layer: str) -> Tensor:
         if layer not in self.store:
@@ -132,7 +132,7 @@ def apply_model(model: nn.Module, inputs: Inputs) -> Any:
 
 def compute_response(model: nn.Module, inputs: Inputs) -> Tensor:
     """Call the model and return its response, such as logits (B, C)."""
-    return response_of(apply_model(model, inputs))
+    return rows_of_samples(inputs, response_of(apply_model(model, inputs)))
 
 
 def respond(model: nn.Module, batch: Batch) -> Tensor:
