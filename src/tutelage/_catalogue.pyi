@@ -214,8 +214,10 @@ from tutelage.schemes.two_views import TwoViews as TwoViews
 from tutelage.tasks.backbone import Backbone as Backbone
 from tutelage.tasks.classification import Classification as Classification
 from tutelage.tasks.embedding import Embedding as Embedding
+from tutelage.tasks.graph_classification import GraphClassification as GraphClassification
 from tutelage.tasks.multi_label import MultiLabel as MultiLabel
 from tutelage.tasks.multi_task import MultiTask as MultiTask
+from tutelage.tasks.node_classification import NodeClassification as NodeClassification
 from tutelage.tasks.ranking import Ranking as Ranking
 from tutelage.tasks.regression import Regression as Regression
 from tutelage.tasks.segmentation import Segmentation as Segmentation

@@ -75,7 +75,8 @@ def move(value: Any, device: torch.device | str) -> Any:
         return value.to(device, non_blocking=torch.device(device).type != "cpu")
     if isinstance(value, Mapping):
         moved = {key: move(v, device) for key, v in value.items()}
-        return type(value)(moved) if isinstance(value, JoinedInputs) else moved  # type: ignore[call-arg]
+        kind: Any = type(value)
+        return kind(moved) if isinstance(value, JoinedInputs) else moved
     if type(value) in (tuple, list):
         return type(value)(move(v, device) for v in value)
     return value

@@ -96,6 +96,8 @@ class Keys(TypedDict, total=False):
     """column of a table whose equal values mark samples that no two splits may share"""
     drop: list[str]
     """columns of a table that are no inputs"""
+    neighbours: list[int]
+    """most neighbours that are drawn for a node in training, by hop (data=graph:FILE); []: all"""
     task: str | dict[str, Any]
     """task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"""
     metric: str

@@ -77,18 +77,22 @@ class GraphFile:
         if shape.shape != (2,) or np.prod(shape.astype(float)) > CELLS:
             raise self.fault(f"{stem}_shape is {shape.tolist()}: expected two numbers of at most {CELLS:,} cells.")
         if len(indptr) != shape[0] + 1 or len(data) != len(indices) or (np.diff(indptr) < 0).any():
-            raise self.fault(f"{stem}_indptr, {stem}_indices and {stem}_data don't fit a CSR matrix of {shape[0]} rows.")
+            raise self.fault(
+                f"{stem}_indptr, {stem}_indices and {stem}_data don't fit a CSR matrix of {shape[0]} rows."
+            )
         outside = (indices < 0) | (indices >= shape[1])
         if outside.any():
             row = int(np.searchsorted(indptr, int(outside.argmax()), side="right")) - 1
-            raise self.fault(f"{stem}, row {row}: column {indices[outside][0]}: expected columns from 0 to {shape[1] - 1}.")
+            raise self.fault(
+                f"{stem}, row {row}: column {indices[outside][0]}: expected columns from 0 to {shape[1] - 1}."
+            )
         return np.asarray(csr_matrix((data, indices, indptr), shape=tuple(shape.tolist())).toarray())
 
     def edges(self, nodes: int) -> Array:
         """Return the edges (E, 2), from and to: edges (E, 2), or edge_index (2, E), or adj_… of a CSR matrix."""
         name = next((name for name in ("edges", "edge_index") if name in self.arrays), "")
         if not name and "adj_indices" in self.arrays:
-            matrix = self.arrays["adj_indptr"] if "adj_indptr" in self.arrays else np.zeros(0)
+            matrix = self.arrays["adj_indptr"] if "adj_indptr" in self.arrays else np.zeros(0, np.int64)
             if len(matrix) != nodes + 1:
                 raise self.fault(f"adj_indptr has {len(matrix)} numbers: expected {nodes + 1}, one more than nodes.")
             edges = np.stack([np.repeat(np.arange(nodes), np.diff(matrix)), self.arrays["adj_indices"]], 1)

@@ -81,7 +81,7 @@ class NodeInputs(JoinedInputs):
 
 
 class GraphInputs(JoinedInputs):
-    """Graphs, as in PyG's Batch: x (N, D), edge_index (2, E), batch (N,), each node's graph; ptr (B + 1,), first nodes."""
+    """Graphs, as in PyG's Batch: x (N, D), edge_index (2, E), batch (N,), each node's graph; ptr (B + 1,), starts."""
 
     @classmethod
     def of(cls, x: Tensor, edge_index: Tensor, sizes: Tensor) -> Self:

@@ -58,11 +58,9 @@ class NodeGraph:
 
 
 class NodeSplit(Split):
-    """Nodes of a graph; neighbours: the most that are drawn for each node, by hop; none: a batch has the whole graph."""
+    """Nodes of a graph; neighbours: the most that are drawn for each node, by hop; none: batches have the graph."""
 
-    def __init__(
-        self, graph: NodeGraph, nodes: Tensor, targets: Tensor | None, neighbours: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, graph: NodeGraph, nodes: Tensor, targets: Tensor | None, neighbours: Sequence[int] = ()) -> None:
         self.graph, self.nodes, self.targets, self.neighbours = graph, nodes, targets, tuple(neighbours)
         self.labels = None if targets is None else targets[nodes]
         self.is_random = bool(neighbours)
@@ -128,7 +126,7 @@ class GraphSplit(Split):
 
     def fingerprint(self) -> str:
         """Hash the graphs and their classes."""
-        return _hash([self.x, self.edge_index, self.sizes, self.rows, self.labels], ())
+        return _hash([self.x, self.edge_index, self.sizes, self.rows, self.targets[self.rows]], ())
 
 
 def _ranges(starts: Tensor, counts: Tensor) -> Tensor:

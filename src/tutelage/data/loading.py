@@ -70,8 +70,8 @@ def load(
             the classes of test, which are in no other split.
         fingerprint: "names": files are identified by their names and sizes; "content": by their contents.
         source_options: options of some sources: target (the columns to estimate), group (the column of groups that no
-            two splits may share), drop (columns that are no inputs), neighbours (of each node, by hop); None or empty: not
-            set.
+            two splits may share), drop (columns that are no inputs), neighbours (of each node, by hop); None or empty:
+            not set.
 
     Raises: ConfigError for an unknown name or an option out of range; DataError for data that can't be read or used.
 

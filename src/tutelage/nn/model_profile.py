@@ -191,7 +191,9 @@ def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
 
     def record(name: str, module: nn.Module, out: object) -> None:
         out = out[0] if isinstance(out, tuple | list) and out else out
-        if isinstance(out, Tensor) and out.dim() >= 2 and len(rows_of_samples(inputs, out)) == samples:  # not the windows within attention
+        if (
+            isinstance(out, Tensor) and out.dim() >= 2 and len(rows_of_samples(inputs, out)) == samples
+        ):  # not the windows within attention
             outputs.pop(name, None)
             outputs[name] = module, out, count_inplace_writes(out)
             calls[name] = calls.get(name, 0) + 1
@@ -322,7 +324,11 @@ def _embedding(model: nn.Module, inputs: Inputs, response: Tensor) -> str:
     names: list[str] = []
 
     def record(name: str, module: nn.Module, out: object) -> None:
-        if isinstance(module, nn.Linear) and isinstance(out, Tensor) and rows_of_samples(inputs, out).shape == response.shape:
+        if (
+            isinstance(module, nn.Linear)
+            and isinstance(out, Tensor)
+            and rows_of_samples(inputs, out).shape == response.shape
+        ):
             names.append(name)
 
     _visit_outputs(model, inputs, record)

@@ -33,9 +33,7 @@ def suits(path: Path) -> bool:
     return False
 
 
-def find(
-    kind: str, where: str, size: tuple[int, int] | None, *, neighbours: Sequence[int] = ()
-) -> SourceData:
+def find(kind: str, where: str, size: tuple[int, int] | None, *, neighbours: Sequence[int] = ()) -> SourceData:
     """Read the file; neighbours: the most that are drawn in training for each node, by hop; none: the whole graph."""
     path = to_path(where)
     if size is not None:
