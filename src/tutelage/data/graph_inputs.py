@@ -26,9 +26,9 @@ class NodeInputs(JoinedInputs):
         Raises: ConfigError for as many samples as nodes of which some are repeated.
         """
         if len(nodes) == len(x) and not torch.equal(nodes, torch.arange(len(x), device=nodes.device)):
-            place = torch.empty_like(nodes)
+            place = torch.full_like(nodes, -1)
             place[nodes] = torch.arange(len(nodes), device=nodes.device)
-            if not torch.equal(nodes[place], torch.arange(len(x), device=nodes.device)):
+            if (place < 0).any():
                 raise ConfigError(
                     f"batch_size={len(nodes)}: the graph has as many nodes, and the streams' samples repeat some: use "
                     "another batch size."
