@@ -3,7 +3,7 @@
     python bench/graph_step.py      (needs torch-geometric)
 
 A random graph of Cora's size: 2,708 nodes with 1,433 features, 10,556 directed edges, 140 training nodes in one batch.
-`difference` is the largest difference of a weight, and of the loss of the training nodes, after five steps with the same
+`difference` is the largest difference of a weight, and of the training nodes' loss, after five steps with the same
 random numbers.
 """
 

@@ -31,7 +31,7 @@ METHODS = {
     "kd, labelled nodes": "kd",
     "kd (GLNN)": f"[{{name: ce}}, {KD}]",
     "kd + lsp": f"[{{name: ce}}, {KD}, {{name: lsp, kernel: linear}}]",
-    "kd + rkd": f"[{{name: ce}}, {KD}, {{name: rkd}}]",
+    "kd + rkd, distances": f"[{{name: ce}}, {KD}, {{name: rkd_distance}}]",
     "kd + sp": f"[{{name: ce}}, {KD}, {{name: sp}}]",
 }
 TEACHER = "gcn-2-64"

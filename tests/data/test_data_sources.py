@@ -285,6 +285,9 @@ def test_all_names_are_listed():
             "interactions",
             "labelled-images",
             "images",
+            "graph",
+            "graph-nodes",
+            "graphs",
         }
         | vision
     )
