@@ -32,7 +32,7 @@ METHODS = {
     "kd (GLNN)": f"[{{name: ce}}, {KD}]",
     "kd + lsp": f"[{{name: ce}}, {KD}, {{name: lsp, kernel: linear}}]",
     "kd + rkd, distances": f"[{{name: ce}}, {KD}, {{name: rkd_distance}}]",
-    "kd + sp": f"[{{name: ce}}, {KD}, {{name: sp}}]",
+    "kd + sp": f"[{{name: ce}}, {KD}, {{name: sp, student: [layer1], teacher: [body.conv2]}}]",
 }
 TEACHER = "gcn-2-64"
 STUDENTS = {"node-mlp-64": list(METHODS), "gcn-2-8": ["kd (GLNN)"]}
