@@ -234,11 +234,35 @@ def forecasting(folder: Path) -> Keys:
     return {"student": "tcn-2-4", "teacher": "gru-1-16", "method": "logit_mse", **data}
 
 
+def nodes(folder: Path) -> Keys:
+    """Write a graph of three communities whose nodes have noisy features; a third of the nodes is labelled."""
+    random = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    y, ends = np.arange(240) % 3, random.integers(240, size=(3000, 2))
+    ends = ends[(y[ends[:, 0]] == y[ends[:, 1]]) | (random.random(3000) < 0.05)]
+    rows = dict(zip(("train", "val", "test"), np.split(np.arange(240), [96, 120]), strict=True))
+    x = np.eye(3)[y] + random.normal(size=(240, 3))
+    np.savez(folder / "graph.npz", x=x.astype(np.float32), edges=ends, y=y, **rows)
+    return {"data": f"graph:{folder / 'graph.npz'}", "student": "node-mlp-8", "teacher": "gcn-2-16", "method": "kd+rkd"}
+
+
+def graphs(folder: Path) -> Keys:
+    """Write rings and stars of six nodes."""
+    random = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    forms = [[(k, (k + 1) % 6) for k in range(6)], [(0, k) for k in range(1, 6)]]
+    edges = [(6 * graph + a, 6 * graph + b) for graph in range(160) for a, b in forms[graph % 2]]
+    x, y = 1 + 0.1 * random.normal(size=(960, 2)), np.arange(160) % 2
+    np.savez(folder / "graphs.npz", x=x.astype(np.float32), edges=np.array(edges), sizes=np.full(160, 6), y=y)
+    networks = {"student": "gcn-2-8-pool", "teacher": "gin-2-16-pool"}
+    return {"data": f"graphs:{folder / 'graphs.npz'}", "method": "kd+rkd", **networks}
+
+
 TASKS: dict[str, Callable[[Path], Keys]] = {
     make.__name__: make
     for make in (
         classification, segmentation, detection, regression, tables, multi_label, embedding, backbone, ranking,
-        recommendation, restoration, depth, keypoints, density, flow, streams, sound, forecasting,
+        recommendation, restoration, depth, keypoints, density, flow, streams, sound, forecasting, nodes, graphs,
     )
 }  # fmt: skip
 """Functions that write a run's data into a new folder, and return its keys."""

@@ -140,7 +140,18 @@ BASE = {"teacher": "cnn2", "student": "cnn2", "limit": 64, "device": "cpu"}
 
 SPOKEN = [("teacher", "none"), ("clip", "none"), ("precision", 32), ("log", "tensorboard")]
 """Forms of other kinds that are meant to be taken."""
-NAMED = ("column", "classes", "teacher_classes", "target", "group", "drop", "teacher_inputs", "student_inputs", "split")
+NAMED = (
+    "column",
+    "classes",
+    "teacher_classes",
+    "target",
+    "group",
+    "drop",
+    "teacher_inputs",
+    "student_inputs",
+    "split",
+    "neighbours",
+)
 """Keys of names, which may be numbers."""
 
 

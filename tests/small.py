@@ -161,3 +161,33 @@ class CrashAt(Callback):
         self.count += 1
         if self.count > self.number:
             raise Crash
+
+
+def communities(path: Path, nodes: int = 90, classes: int = 3, **changes: np.ndarray) -> str:
+    """Write a graph whose nodes are mostly joined within their class, with noisy features; return the data's name."""
+    random = np.random.default_rng(0)
+    y = np.arange(nodes) % classes
+    x = np.eye(classes)[y] + random.normal(size=(nodes, classes))
+    ends = random.integers(nodes, size=(nodes * 12, 2))
+    ends = ends[(y[ends[:, 0]] == y[ends[:, 1]]) | (random.random(len(ends)) < 0.05)]
+    ends = ends[ends[:, 0] < ends[:, 1]]
+    rows = np.split(np.arange(nodes), [nodes // 3, nodes // 2])
+    arrays = {"x": x.astype(np.float32), "edges": np.unique(ends, axis=0), "y": y}
+    arrays |= dict(zip(("train", "val", "test"), rows, strict=True))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **{name: value for name, value in (arrays | changes).items() if value is not None})
+    return f"graph:{path}"
+
+
+def rings_and_stars(path: Path, graphs: int = 80, **changes: np.ndarray) -> str:
+    """Write rings and stars of 4 to 8 nodes, whose only feature is noise; return the data's name."""
+    random = np.random.default_rng(0)
+    sizes, y = random.integers(4, 9, graphs), np.arange(graphs) % 2
+    edges, first = [], 0
+    for size, star in zip(sizes.tolist(), y.tolist(), strict=True):
+        edges += [(first, first + k) if star else (first + k, first + (k + 1) % size) for k in range(int(star), size)]
+        first += size
+    x = 1 + 0.1 * random.normal(size=(first, 2))
+    arrays = {"x": x.astype(np.float32), "edges": np.array(edges), "sizes": sizes, "y": y}
+    np.savez(path, **{name: value for name, value in (arrays | changes).items() if value is not None})
+    return f"graphs:{path}"

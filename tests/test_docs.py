@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small import communities
 from typer.testing import CliRunner
 
 import tutelage
@@ -65,6 +66,10 @@ def make_queries():
     Path("log.csv").write_text("user,item,time\n" + "".join(f"u{u},i{i},{t}\n" for u, i, t in events))
 
 
+def make_graph():
+    communities(Path("cora.npz").absolute())
+
+
 def make_more():
     Path("more").mkdir()
     for i in range(20):
@@ -117,10 +122,11 @@ def somewhere(tmp_path, monkeypatch):
         make_tables,
         make_waves,
         make_modules,
+        make_graph,
     ):
         make()
     named = {"configuration": "study", "policies": "policies", "stages": "stages", "peers": "peers"}
-    for page, name in (named | {"regression": "privileged", "unlabelled": "streams"}).items():
+    for page, name in (named | {"regression": "privileged", "unlabelled": "streams", "graphs": "glnn"}).items():
         first = next(text for language, text in blocks(DOCS / f"{page}.md") if language == "yaml")
         Path(f"{name}.yaml").write_text(first)
     *_, last = (text for language, text in blocks(DOCS / "stages.md") if language == "yaml")

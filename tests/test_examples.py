@@ -138,3 +138,9 @@ def test_the_demo_is_what_need_not_be_said():
 
     demo = read(EXAMPLES / "demo.yaml")
     assert demo == read(words=["seeds=10"])
+
+
+def test_a_student_of_one_sensor_is_taught_by_a_teacher_of_all():
+    run = example("missing_sensors").main(epochs=3, train=120, baseline=False)
+    assert run.result["teacher"]["miou"] > run.result["student"]["miou"] > 0.2
+    assert tutelage.load(run.folder).card.inputs[-1] == "has optical"

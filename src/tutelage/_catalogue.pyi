@@ -223,9 +223,11 @@ from tutelage.tasks.detection import Detection as Detection
 from tutelage.tasks.embedding import Embedding as Embedding
 from tutelage.tasks.flow import Flow as Flow
 from tutelage.tasks.forecasting import Forecasting as Forecasting
+from tutelage.tasks.graph_classification import GraphClassification as GraphClassification
 from tutelage.tasks.keypoints import Keypoints as Keypoints
 from tutelage.tasks.multi_label import MultiLabel as MultiLabel
 from tutelage.tasks.multi_task import MultiTask as MultiTask
+from tutelage.tasks.node_classification import NodeClassification as NodeClassification
 from tutelage.tasks.ranking import Ranking as Ranking
 from tutelage.tasks.regression import Regression as Regression
 from tutelage.tasks.restoration import Restoration as Restoration

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -17,12 +18,67 @@ Objects = list[dict[str, Tensor]]
 """A mapping for each sample, of tensors as long as it has objects."""
 
 
+class JoinedInputs(dict[str, Tensor], ABC):
+    """Abstract: the inputs of several samples in tensors without a row for each, such as the nodes of graphs.
+
+    A model gets the tensors by name. `Kind(mapping)` makes them, without further state.
+    """
+
+    @property
+    @abstractmethod
+    def samples(self) -> int:
+        """The number of samples."""
+
+    @abstractmethod
+    def part(self, start: int, stop: int) -> Self:
+        """Return the inputs of the samples from `start` to `stop`."""
+
+    @classmethod
+    @abstractmethod
+    def concatenate(cls, parts: Sequence[Any]) -> Self:
+        """Return the inputs of the samples of several such, one part after the other."""
+
+    @abstractmethod
+    def take(self, rows: Tensor) -> Self:
+        """Return the inputs of these samples."""
+
+    @abstractmethod
+    def of_samples(self, x: Tensor) -> Tensor | None:
+        """Return the rows of the samples, from what a model computed of these inputs; None if it has other rows."""
+
+    def available(self) -> dict[str, Any]:
+        """Return the inputs that a loss may require by keyword, by name."""
+        return {}
+
+
+def rows_of_samples(inputs: Inputs, x: Tensor) -> Tensor:
+    """Return the rows of the samples, from what a model computed of the inputs: all, except of joined inputs."""
+    rows = inputs.of_samples(x) if isinstance(inputs, JoinedInputs) and x.dim() else x
+    return x if rows is None else rows
+
+
+def concatenate_inputs(parts: Sequence[Inputs]) -> Inputs:
+    """Return the inputs of several batches in one: tensors, or joined inputs of one kind."""
+    if isinstance(parts[0], JoinedInputs):
+        return parts[0].concatenate(parts)
+    return torch.cat([part for part in parts if isinstance(part, Tensor)])
+
+
+def count_samples(inputs: Inputs) -> int:
+    """Return the number of samples."""
+    if isinstance(inputs, JoinedInputs):
+        return inputs.samples
+    return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
+
+
 def move(value: Any, device: torch.device | str) -> Any:
     """Return the value with its tensors on a device; copies to the CPU are complete on return."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=torch.device(device).type != "cpu")
     if isinstance(value, Mapping):
-        return {key: move(v, device) for key, v in value.items()}
+        moved = {key: move(v, device) for key, v in value.items()}
+        kind: Any = type(value)
+        return kind(moved) if isinstance(value, JoinedInputs) else moved
     if type(value) in (tuple, list):
         return type(value)(move(v, device) for v in value)
     return value
@@ -33,7 +89,7 @@ class Batch:
     """The data of one step.
 
     Args:
-        inputs: a tensor (B, …) or a dict of them, by modality.
+        inputs: a tensor (B, …), a dict of them, by modality, or joined inputs (graphs).
         targets: the ground truth; None if unlabelled.
         index: (B,) int64, each sample's number in its data set.
         epoch: the progress of the training in epochs (1.5 = half-way through the second).
@@ -74,7 +130,8 @@ class Batch:
             return x.contiguous(memory_format=memory_format) if memory_format is not None and x.dim() == 4 else x
 
         inputs = move(self.inputs, device)
-        inputs = shape(inputs) if isinstance(inputs, Tensor) else {key: shape(x) for key, x in inputs.items()}
+        if not isinstance(inputs, JoinedInputs):
+            inputs = shape(inputs) if isinstance(inputs, Tensor) else {key: shape(x) for key, x in inputs.items()}
         views = {name: shape(x) for name, x in move(self.views, device).items()}
         moved = {name: move(getattr(self, name), device) for name in ("targets", "index", "extras", "objects")}
         return replace(self, inputs=inputs, views=views, **moved)
@@ -88,6 +145,7 @@ class Batch:
             "index": self.index,
             "epoch": self.epoch,
             "boxes": self._boxes(),
+            **(self.inputs.available() if isinstance(self.inputs, JoinedInputs) else {}),
             **self.extras,
         }
         return {name: value for name, value in values.items() if value is not None}
@@ -126,15 +184,17 @@ class Batch:
         def of(value: Any) -> Any:
             return value[start:stop] if isinstance(value, Tensor) and value.dim() and len(value) == len(self) else value
 
-        inputs = of(self.inputs) if isinstance(self.inputs, Tensor) else {k: of(x) for k, x in self.inputs.items()}
+        if isinstance(self.inputs, JoinedInputs):
+            inputs: Inputs = self.inputs.part(start, stop)
+        else:
+            inputs = of(self.inputs) if isinstance(self.inputs, Tensor) else {k: of(x) for k, x in self.inputs.items()}
         extras, views = ({name: of(x) for name, x in values.items()} for values in (self.extras, self.views))
         parts: dict[str, Any] = {"inputs": inputs, "targets": of(self.targets), "index": of(self.index)}
         objects = None if self.objects is None else self.objects[start:stop]
         return replace(self, **parts, extras=extras, views=views, streams={}, objects=objects)
 
     def __len__(self) -> int:
-        first = self.inputs if isinstance(self.inputs, Tensor) else next(iter(self.inputs.values()))
-        return int(first.shape[0])
+        return count_samples(self.inputs)
 
 
 @dataclass  # likewise

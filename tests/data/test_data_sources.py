@@ -289,6 +289,9 @@ def test_all_names_are_listed():
             "keypoints",
             "sound",
             "windows",
+            "graph",
+            "graph-nodes",
+            "graphs",
         }
         | vision
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small import streets
+from small import communities, streets
 from typer.testing import CliRunner
 
 from tutelage.cli import app
@@ -42,15 +42,22 @@ BESIDE = {
 
 
 @pytest.fixture(scope="module")
+def nodes(tmp_path_factory):
+    data = communities(tmp_path_factory.mktemp("nodes") / "graph.npz")
+    return DIGITS | {"data": data, "teacher": "gcn-2-8", "student": "gcn-2-8", "batch_size": 4}
+
+
+@pytest.fixture(scope="module")
 def segmentation(tmp_path_factory):
     return DIGITS | streets(tmp_path_factory.mktemp("streets"), 12) | {"batch_size": 4, "labels_per_class": None}
 
 
-def ways_to_run(name, segmentation):
+def ways_to_run(name, segmentation, nodes):
     """Configurations, one of which should run this loss as it is said to."""
     words = {"method": [{"name": name, **OPTIONS.get(name, {})}]} | BESIDE[method_support(LOSSES[name])]
     yield from (DIGITS | pair | words for pair in PAIRS)
     yield segmentation | words
+    yield nodes | words
 
 
 def error_of(keys) -> str:
@@ -62,9 +69,9 @@ def error_of(keys) -> str:
 
 
 @pytest.mark.parametrize("name", BY_METHOD)
-def test_a_run_uses_it_as_the_list_says(name, segmentation):
+def test_a_run_uses_it_as_the_list_says(name, segmentation, nodes):
     errors = []
-    for keys in ways_to_run(name, segmentation):
+    for keys in ways_to_run(name, segmentation, nodes):
         errors.append(error_of(keys))
         if not errors[-1]:
             return

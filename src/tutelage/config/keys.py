@@ -102,6 +102,8 @@ class Keys(TypedDict, total=False):
     """the heat maps of key points: {sigma: 1.5, flip_pairs: [[left, right]]}"""
     reading: dict[str, Any]
     """options of the data's source, such as {rate: 8000, seconds: 1} of sound (tutelage list data)"""
+    neighbours: list[int]
+    """most neighbours that are drawn for a node in training, by hop (data=graph:FILE); []: all"""
     task: str | dict[str, Any]
     """task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"""
     metric: str

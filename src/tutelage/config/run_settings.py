@@ -98,6 +98,11 @@ class RunSettings(TrainerSettings):
         {},
         description="options of the data's source, such as {rate: 8000, seconds: 1} of sound (tutelage list data)",
     )
+    neighbours: OfData[list[int]] = Field(
+        [],
+        max_length=8,
+        description="most neighbours that are drawn for a node in training, by hop (data=graph:FILE); []: all",
+    )
     task: OfData[TaskSpec] = Field(
         "auto", description="task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tutelage.data.splits import IGNORE
 from tutelage.losses.base import IGNORE_INDEX
-from tutelage.structures import Batch
+from tutelage.structures import Batch, concatenate_inputs
 
 UNKNOWN = {"mask": IGNORE, "labels": -1, "label set": -1}
 """The value of a target that isn't known, by the kind of targets; of others IGNORE_INDEX, and NaN of floats."""
@@ -21,7 +21,7 @@ def concatenate_parts(parts: Sequence[Batch]) -> Batch:
     """Concatenate the batches of several parts into one, with the parts' sizes in `extras`."""
     targets = [part.targets for part in parts if part.targets is not None]
     index = [part.index for part in parts if part.index is not None]
-    inputs = [part.inputs for part in parts if isinstance(part.inputs, Tensor)]
+    inputs = concatenate_inputs([part.inputs for part in parts])
     views = {name: torch.cat([part.views[name] for part in parts]) for name in parts[0].views}
     extras: dict[str, Any] = {"parts": tuple(map(len, parts))}
     if "groups" in parts[0].extras:
@@ -29,7 +29,7 @@ def concatenate_parts(parts: Sequence[Batch]) -> Batch:
     joined = torch.cat(targets) if targets else None
     objects = [of_sample for part in parts for of_sample in part.objects or []] or None
     more: dict[str, Any] = {"columns": parts[0].columns, "extras": extras, "views": views, "objects": objects}
-    return Batch(torch.cat(inputs), joined, torch.cat(index), **more)
+    return Batch(inputs, joined, torch.cat(index), **more)
 
 
 def concatenate_streams(parts: Mapping[str, Batch], target: str) -> Batch:
@@ -44,10 +44,10 @@ def concatenate_streams(parts: Mapping[str, Batch], target: str) -> Batch:
     stops = list(accumulate(map(len, parts.values())))
     spans = {name: (stop - len(part), stop) for (name, part), stop in zip(parts.items(), stops, strict=True)}
     views = {name: torch.cat([part.views[name] for part in parts.values()]) for name in first.views}
-    inputs = [part.inputs for part in parts.values() if isinstance(part.inputs, Tensor)]
+    inputs = concatenate_inputs([part.inputs for part in parts.values()])
     index = [part.index for part in parts.values() if part.index is not None]
     more: dict[str, Any] = {"columns": first.columns, "views": views, "streams": spans, "objects": first.objects}
-    return Batch(torch.cat(inputs), targets, torch.cat(index), **more)
+    return Batch(inputs, targets, torch.cat(index), **more)
 
 
 def _unknown(like: Tensor, count: int, target: str) -> Tensor:

@@ -27,7 +27,7 @@ from tutelage.data.splits import Split, ViewSeed
 from tutelage.data.streams import Lap, Stream, stream_laps, stream_steps
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError, unknown
-from tutelage.structures import Batch, move
+from tutelage.structures import Batch, JoinedInputs, move
 
 SPLITS = ("train", "val", "test")
 
@@ -385,11 +385,13 @@ class DataModule:
 
     def prepare_inputs(
         self, raw: Tensor | Mapping[str, Tensor], mask: Tensor | None, index: Tensor, view: ViewSeed, train: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Any, Tensor | None]:
         """Return what this view reads of samples' raw inputs, augmented in training, normalised and sized.
 
         Fields of one size are augmented alike, since the address of their random numbers is the sample's.
         """
+        if isinstance(raw, JoinedInputs):
+            return raw, mask
         x = raw if isinstance(raw, Tensor) else raw[self.input_name or next(iter(raw))]
         x = x if self.channel_numbers is None else x[:, list(self.channel_numbers)]
         if train:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.splits import Sample, Split, ViewSeed
-from tutelage.structures import Inputs
+from tutelage.structures import Inputs, JoinedInputs
 
 
 class JoinedSplit(Split):
@@ -113,4 +113,6 @@ def _join(pieces: Sequence[Any], order: Tensor) -> Any:
     """Return the concatenated inputs, by field if there are several, in this order."""
     if isinstance(pieces[0], Tensor):
         return torch.cat(list(pieces))[order]
+    if isinstance(pieces[0], JoinedInputs):
+        return pieces[0].concatenate(pieces).take(order)
     return {name: torch.cat([piece[name] for piece in pieces])[order] for name in pieces[0]}

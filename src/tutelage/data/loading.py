@@ -18,7 +18,7 @@ from tutelage.data.preparation import VAL, height_and_width, prepare_data
 from tutelage.errors import ConfigError, DataError, plain, unknown
 from tutelage.utils import registry
 
-SOURCE_OPTIONS = ("target", "group", "drop", "heatmaps", "reading")
+SOURCE_OPTIONS = ("target", "group", "drop", "heatmaps", "reading", "neighbours")
 """The options that only some sources have."""
 
 
@@ -70,7 +70,8 @@ def load(
             the classes of test, which are in no other split.
         fingerprint: "names": files are identified by their names and sizes; "content": by their contents.
         source_options: options of some sources: target (the columns to estimate), group (the column of groups that no
-            two splits may share), drop (columns that are no inputs), reading (options of its own); None or empty:
+            two splits may share), drop (columns that are no inputs), reading (options of its own), heatmaps (of key
+            points), neighbours (of each node, by hop); None or empty:
             not set.
 
     Raises: ConfigError for an unknown name or an option out of range; DataError for data that can't be read or used.
@@ -114,6 +115,12 @@ def load_unlabelled(name: str, size: tuple[int, int] | None = None, fingerprint:
         return prepare_data(name, found, size=size, fingerprint=fingerprint)
     train = found.splits["train"]
     return prepare_data(name, replace(found, splits=dict.fromkeys(SPLITS, train)), fingerprint=fingerprint)
+
+
+def may_share_samples(name: str) -> bool:
+    """Return whether data of that name may have the samples of other data, as a graph's nodes do."""
+    source, kind, _ = _find(name)
+    return kind in getattr(source, "SHARED_WITH_LABELLED", ())
 
 
 def _find(name: str) -> tuple[ModuleType, str, str]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import nn
 
+from tutelage.data import modalities
+from tutelage.structures import Inputs
 from tutelage.utils import registry
 
 FILE = "give a file of weights (teacher_weights=FILE, student_weights=FILE)"
@@ -15,6 +18,10 @@ INPUTS = {0: "rows of a table", 1: "series", 2: "images", 3: "voxels"}
 """The inputs by the number of their dimensions besides the channels."""
 NETWORKS = {0: "mlp-64-64", 1: "conv1d-3-16", 2: "resnet20", 3: "conv3d-3-8"}
 """A network by name for each of them."""
+
+
+MODALITIES = {"node_classification": "node", "graph_classification": "graph"}
+"""The modality of the inputs of tasks that need networks of their own."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,18 @@ class ModelRequest:
             return ""
         kind = INPUTS.get(len(self.size), f"inputs of {len(self.size)} dimensions,")
         return f"{kind} of {'×'.join(map(str, self.size))}" if self.size else kind
+
+    def example(self) -> Inputs:
+        """Return an input of zeros, of the requested size."""
+        if self.task in MODALITIES:
+            return modalities.find(MODALITIES[self.task]).example(self.channels, ())
+        return torch.zeros(1, self.channels, *(self.size or ()))
+
+    def suits(self, task: str) -> bool:
+        """Return True if a network for that task is one for the requested task."""
+        if {"detection", *MODALITIES} & {task, self.task}:
+            return task == self.task
+        return is_dense(task) == self.is_dense
 
     @property
     def is_detector(self) -> bool:

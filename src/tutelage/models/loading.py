@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from tutelage.errors import ConfigError, ModelError, unknown
-from tutelage.models.base import FILE, LoadedModel, ModelRequest, is_dense
+from tutelage.models.base import FILE, LoadedModel, ModelRequest
 from tutelage.models.detectors import loading as detectors
 from tutelage.models.estimators import kinds
 from tutelage.models.front_ends import with_mel, with_spectrogram
@@ -133,7 +133,7 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
         raise ConfigError(f"{name} has no published weights here: remove pretrained=true, or {FILE}.")
     names: list[str] = []
     for family in families():
-        fits = (is_dense(family.task), family.task == "detection") == (request.is_dense, request.is_detector)
+        fits = request.suits(family.task)
         names += family.examples if fits else ()
         try:
             model = family.from_name(name, request.classes or 1, request.channels)
@@ -169,7 +169,7 @@ def try_once(loaded: LoadedModel, request: ModelRequest) -> None:
     Raises: ModelError if it fails, or returns another number of outputs.
     """
     assert request.size is not None
-    training, example = loaded.model.training, torch.zeros(1, request.channels, *request.size)
+    training, example = loaded.model.training, request.example()
     try:
         with torch.no_grad():
             response = compute_response(loaded.model.eval(), example)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ModelError, TutelageError, unknown
 from tutelage.nn.token_grid import LayerCall, convert_tokens
-from tutelage.structures import PART, Batch, Inputs, Objects, Outputs, losses_of, part_of, response_of
+from tutelage.structures import PART, Batch, Inputs, Objects, Outputs, losses_of, part_of, response_of, rows_of_samples
 from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
@@ -89,11 +89,11 @@ class FeatureExtractor(nn.Module):
         self.capturing = True
         try:
             raw = apply_model(self.model, inputs, objects)
-            response = response_of(raw)
+            response = rows_of_samples(inputs, response_of(raw))
             features = {
                 layer: to_float32(part_of(raw, layer.removeprefix(PART)))
                 if layer.startswith(PART)
-                else convert_tokens(self._feature(layer), layer, self.model, inputs)
+                else convert_tokens(rows_of_samples(inputs, self._feature(layer)), layer, self.model, inputs)
                 for layer in self.layers
             }
         finally:
@@ -108,7 +108,8 @@ class FeatureExtractor(nn.Module):
 
     def respond(self, batch: Batch) -> Tensor:
         """Return the response to a batch."""
-        return respond(self.model, self.select(batch))
+        seen = self.select(batch)
+        return respond(self.model, seen) if hasattr(self.model, "respond") else self(seen.inputs).response
 
     def _feature(self, layer: str) -> Tensor:
         if layer not in self.store:
@@ -166,7 +167,7 @@ def _part_of_layer(out: Any, layer: str, key: str) -> Tensor:
 
 def compute_response(model: nn.Module, inputs: Inputs) -> Tensor:
     """Call the model and return its response, such as logits (B, C)."""
-    return response_of(apply_model(model, inputs))
+    return rows_of_samples(inputs, response_of(apply_model(model, inputs)))
 
 
 def respond(model: nn.Module, batch: Batch) -> Tensor:

@@ -24,7 +24,7 @@ from tutelage.nn.feature_extractor import (
 )
 from tutelage.nn.layouts import is_series
 from tutelage.nn.token_grid import is_series_feature, module_name, split_layer_name, with_form
-from tutelage.structures import Batch, Inputs
+from tutelage.structures import Batch, Inputs, JoinedInputs, count_samples, rows_of_samples
 from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
@@ -183,6 +183,8 @@ def _last_stage(stages: Sequence[LayerInfo]) -> str:
 
 def first_samples(inputs: Inputs, n: int) -> Inputs:
     """Return the first n samples of the inputs."""
+    if isinstance(inputs, JoinedInputs):
+        return inputs.part(0, n)
     return inputs[:n] if isinstance(inputs, Tensor) else {name: x[:n] for name, x in inputs.items()}
 
 
@@ -190,18 +192,17 @@ def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
     """List the modules that output a tensor (B, …), in the order in which they finish, with the stages marked."""
     outputs: dict[str, tuple[nn.Module, Tensor, int]] = {}
     calls: dict[str, int] = {}
-    samples = len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
+    samples = count_samples(inputs)
 
     def record(name: str, module: nn.Module, out: object) -> None:
-        if isinstance(out, Mapping):  # an FPN's levels
-            for key, part in out.items():
-                record(f"{name}:{key}", module, part)
-            return
+        for key, part in out.items() if isinstance(out, Mapping) else ():  # an FPN's levels
+            record(f"{name}:{key}", module, part)
         out = out[0] if isinstance(out, tuple | list) and out else out
-        if isinstance(out, Tensor) and out.dim() >= 2 and len(out) == samples:  # not the windows within attention
-            outputs.pop(name, None)
-            outputs[name] = module, out, count_inplace_writes(out)
-            calls[name] = calls.get(name, 0) + 1
+        if not isinstance(out, Tensor) or out.dim() < 2 or len(rows_of_samples(inputs, out)) != samples:
+            return  # such as the windows within attention
+        outputs.pop(name, None)
+        outputs[name] = module, out, count_inplace_writes(out)
+        calls[name] = calls.get(name, 0) + 1
 
     _visit_outputs(model, inputs, record)
     widths = layer_norm_widths(model)
@@ -338,7 +339,11 @@ def _embedding(model: nn.Module, inputs: Inputs, response: Tensor) -> str:
     names: list[str] = []
 
     def record(name: str, module: nn.Module, out: object) -> None:
-        if isinstance(module, nn.Linear) and isinstance(out, Tensor) and out.shape == response.shape:
+        if (
+            isinstance(module, nn.Linear)
+            and isinstance(out, Tensor)
+            and rows_of_samples(inputs, out).shape == response.shape
+        ):
             names.append(name)
 
     _visit_outputs(model, inputs, record)

@@ -13,7 +13,7 @@ from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.joined_split import JoinedSplit
-from tutelage.data.loading import SOURCE_OPTIONS
+from tutelage.data.loading import SOURCE_OPTIONS, may_share_samples
 from tutelage.data.streams import Stream
 from tutelage.errors import ConfigError
 from tutelage.utils.stream_names import LABELLED, STREAMS
@@ -90,7 +90,8 @@ def _load(
 
     Raises: ConfigError if its inputs or classes differ from the labelled data's.
     """
-    _refuse_same_files(source, config.data)
+    if provided is not None or not may_share_samples(source):
+        _refuse_same_files(source, config.data)
     options: dict[str, Any] = {"size": (data.size[0], data.size[1]) if len(data.size) == 2 else None}
     divided = options | {"val": config.val, "seed": config.seed, "fingerprint": config.fingerprint}
     if isinstance(provided, DataModule):

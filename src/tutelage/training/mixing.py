@@ -14,6 +14,7 @@ from tutelage.objective.player import Player
 from tutelage.objective.term import Term
 from tutelage.schemes.base import Scheme
 from tutelage.settings import TrainerSettings
+from tutelage.structures import JoinedInputs
 from tutelage.tasks.base import Task
 from tutelage.teachers.cached import Cached
 from tutelage.utils.registry import catalogue_name
@@ -40,7 +41,9 @@ def _of_data(data: DataModule, cuts: bool) -> Iterator[str]:
         )
     if data.target == "objects":
         yield f"{data.name} has objects, which don't mix: leave mix out."
-    if cuts and len({len(data.size), *(len(other.size) for other in data.others.values())}) > 1:
+    if isinstance(data.example().inputs, JoinedInputs):
+        yield f"{data.name} has {data.modality} inputs, which don't mix: leave mix out."
+    elif cuts and len({len(data.size), *(len(other.size) for other in data.others.values())}) > 1:
         yield "cutmix takes the same box of all inputs, and these are of different kinds: use mixup."
     elif cuts and not data.size:
         yield f"cutmix takes a box of positions, and {data.name} has none (modality {data.modality}): use mixup."

@@ -20,16 +20,16 @@ class LSP(Loss):
 
     kernel: K is exp(−‖h_i − h_j‖²/2σ²) for "rbf", exp(−‖h_i − h_j‖₁/σ) for "l1", ‖h_i − h_j‖² for "l2", ⟨h_i, h_j⟩ for
     "linear", ⟨h_i, h_j⟩² for "polynomial". scale: σ.
-    Shapes: student (B, N, D), teacher (B, N, D'), the nodes of B graphs; adjacency (B, N, N), nonzero where j is a
-    neighbour of i. Returns (B, N), 0 for a node without neighbours.
+    Shapes: student (B, N, D), teacher (B, N, D'), the nodes of B graphs, or (N, D) and (N, D') of one; adjacency
+    (B, N, N) or (N, N), also sparse, nonzero where j is a neighbour of i. Returns (B, N) or (N,), 0 for a node without
+    neighbours.
     Paper: Yang, Qiu, Song, Tao, Wang. CVPR 2020. arXiv:2003.10477, with its σ. The authors' code has "l1".
     Raises: ConfigError for an unknown kernel, if the scale isn't above 0, or the shapes don't fit.
     """
 
     name = "lsp"
     paper = "Yang, Qiu, Song, Tao, Wang. CVPR 2020. arXiv:2003.10477"
-    only_for = "graphs"
-    compares = "last"
+    compares = "embedding"
     compiles = False  # the number of edges depends on the data
 
     kernel: Literal["rbf", "l1", "l2", "linear", "polynomial"] = "rbf"
@@ -41,11 +41,14 @@ class LSP(Loss):
         return 100 * torch.randn(6, 5, 4), 100 * torch.randn(6, 5, 3), {"adjacency": adjacency}
 
     def forward(self, student: Tensor, teacher: Tensor, *, adjacency: Tensor) -> Tensor:
+        adjacency = adjacency.to_dense() if adjacency.is_sparse else adjacency
+        if student.dim() == 2 and teacher.dim() == 2:
+            return self(student[None], teacher[None], adjacency=adjacency[None])[0]
         nodes = teacher.shape[:2]
         if student.dim() != 3 or student.shape[:2] != nodes or adjacency.shape != (*nodes, nodes[1]):
             raise ConfigError(
                 f"LSP: nodes {tuple(student.shape)} and {tuple(teacher.shape)} with adjacency "
-                f"{tuple(adjacency.shape)}, expected (B, N, D), (B, N, D') and (B, N, N)."
+                f"{tuple(adjacency.shape)}, expected (B, N, D), (B, N, D') and (B, N, N), or each without B."
             )
         linked = adjacency != 0
         log_s, log_t = (self.log_structure(x, linked) for x in (student, teacher))
