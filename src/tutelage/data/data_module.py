@@ -325,7 +325,7 @@ class DataModule:
 
     def _view_seed(self, seed: int, view: int) -> ViewSeed:
         """Return the address and the augmentation of a training view."""
-        policies = tuple(word for word in alter.parse_augment(self.augment) if word not in alter.CROPS)
+        policies = tuple(word for word in alter.parse_augment(self.augment) if not alter.is_crop(word))
         return ViewSeed(seed, view, "resized-crop" in self._augmentations, policies)
 
     @property
@@ -385,4 +385,5 @@ class DataModule:
         x = x if self.channel_numbers is None else x[:, list(self.channel_numbers)]
         if train:
             x, mask = self.kind.augment(x, mask, index, view, self._augmentations)
-        return self.kind.resize(normalise(x, self.mean, self.std, self.source_scale), mask, self.size)
+        x, mask = self.kind.resize(normalise(x, self.mean, self.std, self.source_scale), mask, self.size)
+        return self.kind.cut(x, mask, index, view, self._augmentations) if train else (x, mask)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import combinations, count
+from itertools import combinations, count, takewhile
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from tutelage.nn.feature_extractor import (
 )
 from tutelage.nn.layouts import is_series
 from tutelage.nn.token_grid import is_series_feature, split_layer_name, with_form
-from tutelage.structures import Batch, Inputs
+from tutelage.structures import Batch, Inputs, response_of
 from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
@@ -194,7 +194,7 @@ def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
             outputs[name] = module, out, count_inplace_writes(out)
             calls[name] = calls.get(name, 0) + 1
 
-    _visit_outputs(model, inputs, record)
+    raw = _visit_outputs(model, inputs, record)
     widths = layer_norm_widths(model)
     layers = [
         LayerInfo(
@@ -209,7 +209,9 @@ def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
     ]
     intact = {name for name, (_, out, writes) in outputs.items() if count_inplace_writes(out) == writes}
     blocks = {name for name, (module, _, _) in outputs.items() if any(list(m.parameters()) for m in module.children())}
-    candidates = _with_dimensions_of(inputs, [x for x in layers if x.name in intact and x.calls == 1])
+    left_out = _logit_maps(layers, raw) | _reductions(layers)
+    kept = [x for x in layers if x.name in intact - left_out and x.calls == 1]
+    candidates = _with_dimensions_of(inputs, kept)
     stages = {x.name: stage for stage, x in enumerate(_stages(candidates, blocks))}
     return [replace(x, stage=stages.get(x.name)) for x in layers]
 
@@ -222,8 +224,30 @@ def _with_dimensions_of(inputs: Inputs, layers: Sequence[LayerInfo]) -> list[Lay
     return [x for x in layers if not x.is_map or x.dimensions in kept]
 
 
-def _visit_outputs(model: nn.Module, inputs: Inputs, visit: Callable[[str, nn.Module, object], None]) -> None:
-    """Run the model once without side effects; call visit(name, module, output) as each module finishes."""
+def _logit_maps(layers: Sequence[LayerInfo], raw: Any) -> set[str]:
+    """Return the layers at the end that output the maps of a dense response before it is resized: no features."""
+    try:
+        response = response_of(raw)
+    except ModelError:
+        return set()
+    if response.dim() < 4:
+        return set()
+    classes = response.shape[1]
+    return {x.name for x in takewhile(lambda x: x.is_map and x.shape[0] == classes, reversed(layers))}
+
+
+def _reductions(layers: Sequence[LayerInfo]) -> set[str]:
+    """Return the maps within a module of more tokens, such as an attention's reduced keys: they end no stage."""
+    tokens = {x.name: x.grid for x in layers if not x.is_map and len(x.shape) == 2}
+    around = {x.name: max((tokens.get(name, 0) for name in parent_names(x.name)), default=0) for x in layers}
+    return {x.name for x in layers if x.is_map and around[x.name] > 2 * x.grid}
+
+
+def _visit_outputs(model: nn.Module, inputs: Inputs, visit: Callable[[str, nn.Module, object], None]) -> Any:
+    """Run the model once without side effects; call visit(name, module, output) as each module finishes.
+
+    Returns its raw output.
+    """
     handles = [
         module.register_forward_hook(lambda m, a, out, name=name: visit(name, m, out))
         for name, module in model.named_modules()
@@ -231,7 +255,7 @@ def _visit_outputs(model: nn.Module, inputs: Inputs, visit: Callable[[str, nn.Mo
     ]
     try:
         with eval_no_grad(model):
-            apply_model(model, inputs)
+            return apply_model(model, inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.data.data_module import DataModule
-from tutelage.nn.feature_extractor import compute_response, eval_no_grad
+from tutelage.nn.feature_extractor import eval_no_grad
 from tutelage.tasks.base import Task
 from tutelage.utils import checksums
 
@@ -40,7 +40,7 @@ def write_masks(path: Path, network: nn.Module, data: DataModule, task: Task) ->
     device = next(network.parameters()).device
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False, device=device)))
     with eval_no_grad(network):
-        response = task.response(compute_response(network, batch.inputs), batch)
+        response = task.response(task.infer(network, batch), batch)
     _keep(path, index=numbers, masks=_small(response.argmax(1)))
 
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.data.alter import CROPS
-from tutelage.data.augment import crop_flip
+from tutelage.data.alter import CROPS, sized_crop
+from tutelage.data.augment import crop_flip, window_flip
 from tutelage.data.modalities.base import Modality
 from tutelage.data.splits import IGNORE, ViewSeed
 
@@ -32,6 +32,18 @@ class Image(Modality):
         x = crop_flip(x, index, view.seed, view.view, pad, flip=flip)
         if mask is not None:
             mask = crop_flip(mask[:, None], index, view.seed, view.view, pad, flip=flip, fill=IGNORE)[:, 0]
+        return x, mask
+
+    def cut(
+        self, x: Tensor, mask: Tensor | None, index: Tensor, view: ViewSeed, words: Collection[str]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Cut images and masks to a crop of a size of its own, and flip them (augment=crop-flip-SIDE)."""
+        size = sized_crop(words)
+        if size is None:
+            return x, mask
+        x = window_flip(x, index, view.seed, view.view, size)
+        if mask is not None:
+            mask = window_flip(mask[:, None], index, view.seed, view.view, size, fill=IGNORE)[:, 0]
         return x, mask
 
     def resize(self, x: Tensor, mask: Tensor | None, size: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
