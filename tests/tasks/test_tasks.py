@@ -13,7 +13,7 @@ from tutelage.tasks.segmentation import Segmentation
 def figures(task, classes: int, *batches):
     metrics = task.metrics(classes)
     for response, targets in batches:
-        metrics.update(response, targets)
+        task.update(metrics, response, Batch(response, targets))
     return metrics.compute()
 
 

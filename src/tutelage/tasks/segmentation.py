@@ -100,6 +100,10 @@ class Segmentation(Task):
             metrics["boundary"] = BoundaryAgreement(outputs, IGNORE, self.boundary, sync_on_compute=shared)
         return MetricCollection(metrics, compute_groups=False)
 
+    def update(self, metrics: Any, response: Tensor, batch: Batch) -> None:
+        """Add a batch to the metrics, which share its predicted classes."""
+        metrics.update(response.argmax(1), batch.targets)
+
     def infer(self, network: nn.Module, batch: Batch) -> Tensor:
         """Return a network's response in evaluation: the mean over windows, if there are any."""
         if self.window is None or self.stride is None:

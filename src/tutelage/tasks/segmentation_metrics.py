@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import torch
@@ -35,10 +36,10 @@ class ClassOverlap(Metric):
         for name in ("true", "predicted", "right"):
             self.add_state(name, torch.zeros(classes, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, response: Tensor, targets: Tensor) -> None:
-        """Count a batch of logits (B, C, H, W) and targets (B, H, W)."""
+    def update(self, predictions: Tensor, targets: Tensor) -> None:
+        """Count a batch of predicted classes and targets, (B, H, W) each."""
         known = targets != self.ignore_index
-        predictions, targets = response.argmax(1)[known], targets[known]
+        predictions, targets = predictions[known], targets[known]
         self.true = self.true + torch.bincount(targets, minlength=self.classes)
         self.predicted = self.predicted + torch.bincount(predictions, minlength=self.classes)
         self.right = self.right + torch.bincount(targets[targets == predictions], minlength=self.classes)
@@ -76,9 +77,9 @@ class BoundaryAgreement(Metric):
         self.classes, self.ignore_index, self.tolerance = classes, ignore_index, tolerance
         self.add_state("counts", torch.zeros(classes, 6, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, response: Tensor, targets: Tensor) -> None:
-        """Count a batch of logits (B, C, H, W) and targets (B, H, W)."""
-        predictions = response.argmax(1).where(targets != self.ignore_index, self.ignore_index)
+    def update(self, predictions: Tensor, targets: Tensor) -> None:
+        """Count a batch of predicted classes and targets, (B, H, W) each."""
+        predictions = predictions.where(targets != self.ignore_index, self.ignore_index)
         edges = [boundary_pixels(labels, self.ignore_index) for labels in (predictions, targets)]
         counts = self.counts.clone()
         for c in torch.cat([predictions.unique(), targets.unique()]).unique().tolist():
@@ -118,6 +119,9 @@ def boundary_pixels(labels: Tensor, ignore_index: int) -> Tensor:
 
 def dilate(mask: Tensor, radius: int) -> Tensor:
     """Return the pixels of (B, H, W) within a Euclidean distance of the mask."""
-    steps = torch.arange(-radius, radius + 1, device=mask.device)
-    disk = (steps[:, None].square() + steps.square() <= radius**2).float()
-    return F.conv2d(mask[:, None].float(), disk[None, None], padding=radius)[:, 0] > 0.5
+    height, width = mask.shape[1:]
+    padded, result = F.pad(mask, (radius,) * 4), mask.clone()
+    for y, x in product(range(-radius, radius + 1), repeat=2):
+        if 0 < y * y + x * x <= radius**2:
+            result |= padded[:, radius + y : radius + y + height, radius + x : radius + x + width]
+    return result
