@@ -131,11 +131,12 @@ def main() -> None:
     results = train(f"segmentation:{args.camvid.resolve()}", args.out, args.seeds)
     names = [name for name in json.loads((args.camvid / "classes.json").read_text("utf-8")) if name != "unlabelled"]
     described = ", ".join(f"{key}={value}" for key, value in KEYS.items())
+    seconds = time.process_time() - start
     lines = [
         "# Segmentation: CamVid",
         "",
-        f"{TEACHER}, trained for {TEACHER_EPOCHS} epochs, teaches {KEYS['student']}: {described}; {args.seeds} seeds of "
-        "the student, one teacher. Test split, percent, means ± half the 95 % interval over seeds, which doesn't cover "
+        f"{TEACHER}, trained for {TEACHER_EPOCHS} epochs, teaches {KEYS['student']}: {described}; {args.seeds} seeds "
+        "of the student, one teacher. Test split, percent, means ± half the 95 % interval over seeds, which doesn't cover "
         "the choice of the teacher.",
         "",
         *table(results),
@@ -146,7 +147,7 @@ def main() -> None:
         "",
         f"    python bench/segmentation.py CAMVID --out runs/segmentation --seeds {args.seeds}",
         "",
-        f"torch {torch.__version__}, tutelage {tutelage.__version__}; {time.process_time() - start:.0f} s of the processor.",
+        f"torch {torch.__version__}, tutelage {tutelage.__version__}; {seconds:.0f} s of the processor.",
     ]
     args.results.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -17,14 +17,13 @@ from tutelage.nn.windows import average_windows
 from tutelage.report import prediction_sections
 from tutelage.report.masks import masks
 from tutelage.structures import Batch
-from tutelage.tasks import class_checks
+from tutelage.tasks import class_checks, segmentation_checks
 from tutelage.tasks.base import Sections, Task
 from tutelage.utils.finding import Finding
 from tutelage.utils.key_types import Size, parse_size
 from tutelage.utils.options import SmallCountOrZero
 
 IGNORE = 255
-
 
 BOUNDARY = ("boundary_f1", "boundary_iou")
 
@@ -120,6 +119,10 @@ class Segmentation(Task):
     def mask(self, batch: Batch) -> Tensor | None:
         """Return the mask of labelled pixels."""
         return None if batch.targets is None else batch.targets != IGNORE
+
+    def check_data(self, data: DataModule) -> list[Finding]:
+        """Check for classes without training pixels, and for images without labels."""
+        return segmentation_checks.check_masks(data)
 
     def judge_teacher(
         self, values: Mapping[str, float], tables: Mapping[str, Tensor], data: DataModule

@@ -19,7 +19,8 @@ class IFVD(Feature):
     p_k = mean of f over the image's positions of class k, m_i = cos(f_i, p_y(i));  L = (m(s)_i − m(t)_i)².
 
     Shapes: student (B, C, H, W), teacher (B, C', H', W'), the larger average-pooled to the smaller; targets (B, …)
-    int64, resized to the map by nearest neighbour. Returns (B, H, W). Positions whose class isn't in 0 … num_classes − 1 are their own prototype, so their loss is 0.
+    int64, resized to the map by nearest neighbour. Returns (B, H, W). Positions whose class isn't in
+    0 … num_classes − 1 are their own prototype, so their loss is 0.
     Paper: Wang, Zhou, Jiang, Bai, Xu. ECCV 2020. Weight 200 as in the authors' code.
     Raises: ConfigError if num_classes isn't above 0, or the targets aren't maps of class numbers.
     """
