@@ -135,8 +135,8 @@ def main() -> None:
     lines = [
         "# Segmentation: CamVid",
         "",
-        f"{TEACHER}, trained for {TEACHER_EPOCHS} epochs, teaches {KEYS['student']}: {described}; {args.seeds} seeds "
-        "of the student, one teacher. Test split, percent, means ± half the 95 % interval over seeds, which doesn't cover "
+        f"{TEACHER}, trained for {TEACHER_EPOCHS} epochs, teaches {KEYS['student']}: {described}; {args.seeds} "
+        "seeds of the student, one teacher. Test split, percent, means ± half the 95 % interval over seeds, which doesn't cover "
         "the choice of the teacher.",
         "",
         *table(results),

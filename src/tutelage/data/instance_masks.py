@@ -10,8 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.data.masks import SAMPLED, Codes, read_values
+from tutelage.data.masks import Codes, read_values
 from tutelage.errors import DataError, plain
+
+READ = 10
+"""The number of masks that are looked at."""
 
 PARTS = 4
 """The mean number of separate parts of a number in a mask from which on it can't be that of an instance."""
@@ -34,20 +37,15 @@ class InstanceReading:
 
         Raises: DataError if no mask has two instances, or the numbers are those of classes.
         """
-        most, parts = 0, []
-        for path in paths[:: -(-len(paths) // SAMPLED)]:
-            codes = read_values(path)
-            count = len(np.unique(codes[codes > 0]))
-            most = max(most, count)
-            if count:
-                parts.append((count_parts(codes) / count, path))
-        if most < 2:
+        spread = paths[:: -(-len(paths) // READ)]
+        if all(len(np.unique(codes[codes > 0])) < 2 for codes in map(read_values, spread)):
             raise DataError(
                 f"{plain(paths[0].parent)}: none of its masks has two instances (numbers above 0): expected a number "
                 "for each instance; masks of classes are data=segmentation:PATH."
             )
+        parts = [(share, path) for path in spread if (share := parts_of_each(read_values(path)))]
+        share, path = max(parts)
         if np.mean([share for share, _ in parts]) > PARTS:
-            share, path = max(parts)
             raise DataError(
                 f"{plain(path)}: each of its numbers lies in {share:.0f} separate places on average, which is a "
                 "class's, not an instance's: use data=segmentation:PATH."
@@ -67,8 +65,9 @@ def has_other_neighbour(codes: Codes) -> Codes:
     return np.logical_or.reduce([codes != other for other in shifted])
 
 
-def count_parts(codes: Codes) -> int:
-    """Return the number of connected parts of equal numbers above 0."""
+def parts_of_each(codes: Codes) -> float:
+    """Return the mean number of connected parts of a number above 0; 0 if there is none."""
     from scipy.ndimage import label
 
-    return sum(int(label(codes == code)[1]) for code in np.unique(codes[codes > 0]))
+    numbers = np.unique(codes[codes > 0]).tolist()
+    return float(np.mean([label(codes == number)[1] for number in numbers])) if numbers else 0.0
