@@ -193,7 +193,7 @@ def segformer(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("segformer")
     sizes = {"hidden_sizes": [8, 16, 24, 40], "num_attention_heads": [1, 1, 2, 4], "decoder_hidden_size": 16}
-    SegformerConfig(depths=[1, 1, 1, 1], **sizes).save_pretrained(folder)
+    SegformerConfig(depths=[1, 1, 1, 1], sr_ratios=[2, 1, 1, 1], **sizes).save_pretrained(folder)
     return f"hf:{folder}"
 
 
@@ -233,3 +233,100 @@ class WithAux(nn.Module):
         early = self.stem(x).relu()
         out = self.head(self.body(early).relu())
         return {"out": F.interpolate(out, x.shape[2:], mode="bilinear"), "aux": self.aux_head(early)}
+
+
+# runs
+
+
+def write_shapes(folder, count: int = 24, side: int = 32, classes: bool = True) -> str:
+    """Write noisy images of squares, with masks: the ground, squares of two colours, and an unlabelled strip."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for number in range(count):
+        pixels, mask = rng.integers(0, 90, (side, side, 3), dtype=np.uint8), np.zeros((side, side), np.uint8)
+        for c in (1, 2):
+            top, left = rng.integers(0, side - 9, 2)
+            pixels[top : top + 9, left : left + 9, c] += 150
+            mask[top : top + 9, left : left + 9] = c
+        mask[0] = IGNORE
+        Image.fromarray(pixels).save(folder / "images" / f"{number:02}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"{number:02}.png")
+    if classes:
+        (folder / "classes.json").write_text(json.dumps(["ground", "green", "blue"]))
+    return f"segmentation:{folder}"
+
+
+MEMORY = {"name": "cirkd_memory", "num_classes": 3, "pixel_memory": 40, "region_memory": 10, "pixel_contrast": 24}
+KEYS = {
+    "size": 32, "student": "seg4", "batch_size": 8, "teacher_epochs": 4, "epochs": 2, "lr": 0.05, "device": "cpu",
+    "method": [{"name": "kd"}, {"name": "cwd"}, {"name": "ifvd", "num_classes": 3, "weight": 1}, MEMORY], "log_every": 1,
+    "augment": "crop-flip-24", "task": {"name": "segmentation", "window": 24, "stride": 8, "boundary": 1},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(segformer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shapes")
+    keys = KEYS | {"data": write_shapes(folder / "data"), "teacher": segformer, "pretrained": False}
+    return tutelage.distill(**keys, out=str(folder / "run"))
+
+
+def test_a_segformer_teaches_by_logits_relations_and_memories(run):
+    assert run.result["metric"] == "miou"
+    phase = json.loads((run.folder / "student-0" / "phase.json").read_text())
+    assert {"ifvd", "cirkd_memory"} <= {term["name"] for term in phase["terms"]}
+    assert {"miou", "accuracy", "mean_accuracy", "dice", "boundary_f1", "boundary_iou", "loss"} == {*phase["figures"]}
+    steps = [json.loads(line) for line in (run.folder / "student-0" / "metrics.jsonl").read_text().splitlines()]
+    losses = [step["losses"]["cirkd_memory"] for step in steps if step["kind"] == "step"]
+    assert min(losses) > 0
+    tables = np.load(run.folder / "student-0" / "tables.npz")
+    assert tables["overlap"].shape == (3, 4)
+    assert tables["boundary"].shape == (3, 2)
+
+
+def test_the_report_shows_masks_and_a_table_of_classes(run):
+    page = run.report.read_text("utf-8")
+    for text in ("IoU by class", "ground", "Masks", "Target", "Boundary F1"):
+        assert text in page
+
+
+def test_the_loaded_student_and_the_evaluation(run):
+    model = tutelage.load(run.folder)
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+    values = tutelage.evaluate(run.folder, task=KEYS["task"]).values
+    assert values["miou"] == pytest.approx(run.result["student"]["miou"])
+    assert "boundary_f1" in values
+    assert "boundary_f1" not in tutelage.evaluate(run.folder).values
+
+
+@pytest.mark.parametrize("at", [9, 24])
+def test_a_crash_costs_no_bit_of_the_memories(run, segformer, at, tmp_path):
+    config = {"data": run.result["data"]["name"], "teacher": segformer, "pretrained": False, **KEYS}
+    with pytest.raises(Crash):
+        tutelage.distill(**config, checkpoint_every=0, out=str(tmp_path / "run"), callbacks=[CrashAt(at)])
+    resumed = tutelage.resume(tmp_path / "run")
+    assert (resumed.folder / "student.safetensors").read_bytes() == (run.folder / "student.safetensors").read_bytes()
+
+
+def test_the_cached_teacher_is_the_live_one(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = {key: value for key, value in KEYS.items() if key != "teacher_epochs"}
+    config |= {"data": run.result["data"]["name"], "teacher": str(run.folder), "baseline": False, "views": 2}
+    config |= {"method": "kd+cwd", "epochs": 1}
+    live, cached = (
+        tutelage.distill(**config, cache=c, cache_storage="exact", out=str(tmp_path / str(c))) for c in (False, True)
+    )
+    weights = [tutelage.load(x.folder).state_dict() for x in (live, cached)]
+    assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-6) for name in weights[0])
+
+
+def test_an_auxiliary_output_joins_as_a_part_or_is_ignored(run, tmp_path):
+    config = KEYS | {"data": run.result["data"]["name"], "epochs": 1, "teacher_epochs": 1, "baseline": False}
+    pair = {"teacher": WithAux(8), "student": WithAux(4)}
+    plain, joined = (
+        tutelage.distill(**config | pair | {"method": method}, out=str(tmp_path / str(k)))
+        for k, method in enumerate(([{"name": "kd"}], [{"name": "kd"}, {"name": "kd", "part": "aux"}]))
+    )
+    weights = [torch.cat([x.flatten() for x in r.student.state_dict().values()]) for r in (plain, joined)]
+    assert not weights[0].equal(weights[1])

@@ -16,6 +16,7 @@ from tutelage.losses.response.ce import CE
 from tutelage.nn.windows import average_windows
 from tutelage.report import prediction_sections
 from tutelage.report.masks import masks
+from tutelage.report.segmentation_sections import overlaps
 from tutelage.structures import Batch
 from tutelage.tasks import class_checks, segmentation_checks
 from tutelage.tasks.base import Sections, Task
@@ -135,6 +136,7 @@ class Segmentation(Task):
         """Return the sections of classes, confusions and masks."""
         return {
             "Gain by class": prediction_sections.gain_in_iou,
+            "Classes": overlaps,
             "Confusions": prediction_sections.confusions,
             "Where teacher and student differ": masks,
         }
