@@ -18,13 +18,11 @@ from torch import Tensor, nn
 import tutelage
 from tutelage import data as datasets
 from tutelage import models
-from tutelage.data.instance_masks import has_other_neighbour
-from tutelage.errors import ConfigError, DataError
+from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import profile_model
 from tutelage.nn.windows import average_windows
 from tutelage.structures import Batch
 from tutelage.tasks.segmentation import Segmentation
-from tutelage.tasks.segmentation_checks import check_masks
 from tutelage.training.evaluation import evaluate
 
 IGNORE = 255
@@ -259,9 +257,9 @@ def write_shapes(folder, count: int = 24, side: int = 32, classes: bool = True) 
 
 MEMORY = {"name": "cirkd_memory", "num_classes": 3, "pixel_memory": 40, "region_memory": 10, "pixel_contrast": 24}
 KEYS = {
-    "size": 32, "student": "seg4", "batch_size": 8, "teacher_epochs": 4, "epochs": 2, "lr": 0.05, "device": "cpu",
-    "method": [{"name": "kd"}, {"name": "cwd"}, {"name": "ifvd", "num_classes": 3, "weight": 1}, MEMORY], "log_every": 1,
-    "augment": "crop-flip-24", "task": {"name": "segmentation", "window": 24, "stride": 8, "boundary": 1},
+    "size": 32, "student": "seg4", "batch_size": 8, "teacher_epochs": 2, "epochs": 2, "lr": 0.05, "device": "cpu",
+    "method": [{"name": "kd"}, {"name": "cwd"}, {"name": "ifvd", "num_classes": 3, "weight": 1}, MEMORY],
+    "log_every": 1, "augment": "crop-flip-24", "task": {"name": "segmentation", "window": 24, "stride": 8, "boundary": 1},
 }  # fmt: skip
 
 
@@ -300,11 +298,11 @@ def test_the_loaded_student_and_the_evaluation(run):
     assert "boundary_f1" not in tutelage.evaluate(run.folder).values
 
 
-@pytest.mark.parametrize("at", [9, 24])
-def test_a_crash_costs_no_bit_of_the_memories(run, segformer, at, tmp_path):
+def test_a_crash_costs_no_bit_of_the_memories(run, segformer, tmp_path):
+    """The student's second epoch is interrupted, when the memories hold the first one's features."""
     config = {"data": run.result["data"]["name"], "teacher": segformer, "pretrained": False, **KEYS}
     with pytest.raises(Crash):
-        tutelage.distill(**config, checkpoint_every=0, out=str(tmp_path / "run"), callbacks=[CrashAt(at)])
+        tutelage.distill(**config, checkpoint_every=0, out=str(tmp_path / "run"), callbacks=[CrashAt(25)])
     resumed = tutelage.resume(tmp_path / "run")
     assert (resumed.folder / "student.safetensors").read_bytes() == (run.folder / "student.safetensors").read_bytes()
 
