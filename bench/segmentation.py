@@ -25,15 +25,14 @@ from tutelage.runs.run import Run
 from tutelage.utils.intervals import confidence_interval
 
 KEYS: dict[str, Any] = {
-    "student": "seg4", "size": "60x80", "augment": "crop-flip", "batch_size": 16, "epochs": 15, "lr": 0.05,
+    "student": "seg4", "size": "60x80", "augment": "crop-flip", "batch_size": 8, "epochs": 6, "lr": 0.05,
     "task": {"name": "segmentation", "boundary": 2}, "device": "cpu", "log_every": 50, "keep": "last",
 }  # fmt: skip
-TEACHER, TEACHER_EPOCHS = "seg16", 30
+TEACHER = {"student": "seg16", "epochs": 30, "batch_size": 16}
 MEMORY = {"name": "cirkd_memory", "num_classes": 11}
 WAYS: dict[str, Any] = {
     "kd": "kd",
     "cwd": "cwd",
-    "kd + cwd": "kd+cwd",
     "CIRKD": [{"name": "kd"}, {"name": "cirkd_minibatch"}, MEMORY],
 }
 FIGURES = ("miou", "mean_accuracy", "dice", "boundary_f1", "boundary_iou")
@@ -65,10 +64,9 @@ def train(data: str, out: Path, seeds: int) -> dict[str, tuple[list[Path], float
     keys = KEYS | {"data": data}
     teacher, alone = out / "teacher", keys | {"method": "ce", "baseline": False}
     if not (teacher / "result.json").exists():
-        own = {key: value for key, value in keys.items() if key not in ("student", "epochs")}
-        tutelage.train(TEACHER, **own, epochs=TEACHER_EPOCHS, out=str(teacher))
+        tutelage.train(**keys | TEACHER, out=str(teacher))
     of_teacher = phases(teacher, "student") or phases(teacher, "baseline")
-    results = {"teacher": (of_teacher, step_ms(alone | {"student": TEACHER}))}
+    results = {"teacher": (of_teacher, step_ms(alone | {"student": TEACHER["student"]}))}
     for number, (way, method) in enumerate(WAYS.items()):
         folder, more = out / f"way{number}", {"teacher": str(teacher), "method": method}
         if not (folder / "result.json").exists():
@@ -135,7 +133,7 @@ def main() -> None:
     lines = [
         "# Segmentation: CamVid",
         "",
-        f"{TEACHER}, trained for {TEACHER_EPOCHS} epochs, teaches {KEYS['student']}: {described}; {args.seeds} "
+        f"{TEACHER['student']}, trained for {TEACHER['epochs']} epochs, teaches {KEYS['student']}: {described}; {args.seeds} "
         "seeds of the student, one teacher. Test split, percent, means ± half the 95 % interval over seeds, which doesn't cover "
         "the choice of the teacher.",
         "",
