@@ -136,7 +136,7 @@ def main() -> None:
         "# Segmentation: CamVid",
         "",
         f"{teacher}, teaches {KEYS['student']}: {described}; {args.seeds} seeds of the student, one teacher.",
-        "Test split, percent, means ± half the 95 % interval over seeds, which doesn't cover the choice of the teacher.",
+        "Test split, percent, means ± half the 95 % interval over seeds; it doesn't cover the choice of the teacher.",
         "",
         *table(results),
         "",

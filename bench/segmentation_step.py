@@ -3,8 +3,8 @@
     python bench/segmentation_step.py [--network torchvision:lraspp_mobilenet_v3_large]
 
 The same network, images, masks and order: forward, bilinear resize to the mask, cross-entropy that ignores 255,
-backward and SGD with momentum. `difference` is the largest of a loss over the steps, in double precision, since rounding
-grows in single precision; times are the least process time of a step in single precision.
+backward and SGD with momentum. `difference` is the largest of a loss over the steps, in double precision, since
+rounding grows in single precision; times are the least process time of a step in single precision.
 """
 
 from __future__ import annotations

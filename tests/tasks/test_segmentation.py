@@ -259,7 +259,8 @@ MEMORY = {"name": "cirkd_memory", "num_classes": 3, "pixel_memory": 40, "region_
 KEYS = {
     "size": 32, "student": "seg4", "batch_size": 8, "teacher_epochs": 2, "epochs": 2, "lr": 0.05, "device": "cpu",
     "method": [{"name": "kd"}, {"name": "cwd"}, {"name": "ifvd", "num_classes": 3, "weight": 1}, MEMORY],
-    "task": {"name": "segmentation", "window": 24, "stride": 8, "boundary": 1}, "augment": "crop-flip-24", "log_every": 1,
+    "task": {"name": "segmentation", "window": 24, "stride": 8, "boundary": 1}, "augment": "crop-flip-24",
+    "log_every": 1,
 }  # fmt: skip
 
 

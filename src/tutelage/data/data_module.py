@@ -45,7 +45,8 @@ class DataModule:
             pre-trained model expects may replace them.
         train, val, test: the splits.
         augment: training augmentation: "none", "shift" (pad and crop), "crop-flip" (also flip left-right),
-            "crop-flip-SIDE" (a window of that size) or "resized-crop" (photos: random resized crop and flip), and the policies of data/alter.py, joined by "+".
+            "crop-flip-SIDE" (a window of that size) or "resized-crop" (photos: random resized crop and flip), and the
+            policies of data/alter.py, joined by "+".
         columns: for samples with several labels, each label column's name and number of classes.
         column_name: the selected column, if the data had several.
         notes: messages for the user, such as about files that were skipped.

@@ -85,7 +85,7 @@ class MaskReading(Protocol):
 
     @property
     def identity(self) -> str:
-        """What fingerprints must cover beside names and classes."""
+        """The text that fingerprints must cover beside names and classes."""
         ...
 
     def read(self, path: Path) -> Tensor:
