@@ -54,7 +54,7 @@ def check_masks(data: DataModule) -> list[Finding]:
     pixels = int(counts.labelled.sum())
     share = 1 - pixels / max(counts.size * len(counts.numbers), 1)
     if not pixels:
-        mend = "correct the masks, or say in classes.json what their values mean."
+        mend = "correct the masks, or map their values to classes in classes.json."
         return [Finding("error", "every training pixel is unlabelled (255)", mend)]
     if len(names) == len(data.classes) - 1 and share > 0:
         only = next(name for name in data.classes if name not in names)
@@ -70,7 +70,7 @@ def check_masks(data: DataModule) -> list[Finding]:
     if len(empty):
         which = list_first([_name(data.train, number) for number in empty.tolist()])
         what = f"{len(empty)} of {len(counts.numbers)} training images have no labelled pixel: {which}"
-        findings.append(Finding("warning", what, "label or remove them: they teach nothing but what the teacher says."))
+        findings.append(Finding("warning", what, "label or remove them: only the teacher teaches there."))
     most = int(counts.classes.argmax())
     frequent = float(counts.classes[most]) / pixels
     if frequent > FREQUENT:
