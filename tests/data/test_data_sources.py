@@ -278,6 +278,7 @@ def test_all_names_are_listed():
             "folder",
             "npz",
             "segmentation",
+            "instances",
             "python",
             "csv",
             "parquet",

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from tutelage import models
 from tutelage.errors import ModelError
-from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair_stages, profile_model, trace_layers
+from tutelage.nn.model_profile import ModelProfile, pair_stages, profile_model, trace_layers
+from tutelage.nn.stages import LayerInfo
 from tutelage.structures import Batch
 
 

@@ -13,7 +13,7 @@ from tutelage.tasks.segmentation import Segmentation
 def figures(task, classes: int, *batches):
     metrics = task.metrics(classes)
     for response, targets in batches:
-        metrics.update(response, targets)
+        task.update(metrics, response, Batch(response, targets))
     return metrics.compute()
 
 
@@ -51,7 +51,8 @@ def test_segmentation_resizes_answers_to_the_targets_and_masks_the_unlabelled():
     batch = Batch(torch.zeros(2, 3, 8, 8), targets)
     small = torch.randn(2, 3, 4, 4)
     assert task.response(small, batch).shape == (2, 3, 8, 8)
-    assert task.response(small, Batch(batch.inputs)) is small
+    assert task.response(small, Batch(batch.inputs)).shape == (2, 3, 8, 8)
+    assert task.response(vector := torch.randn(2, 3), batch) is vector
     assert (~task.mask(batch)).sum() == 1
     assert task.mask(Batch(batch.inputs)) is None
 

@@ -182,7 +182,7 @@ class Keys(TypedDict, total=False):
     limit: int | None
     """largest number of training samples; None: all"""
     augment: str | None
-    """none, shift, crop-flip or resized-crop (None: as fits the data), and by + randaugment, autoaugment,
+    """none, shift, crop-flip[-SIDE] or resized-crop (None: as fits the data), and by + randaugment, autoaugment,
     trivialaugment, augmix, color-jitter, erasing, python:MODULE:FUNCTION"""
     fingerprint: Literal["names", "content"]
     """how image files are recognised on resume and in caches: by names and sizes, or (slower) by content, which

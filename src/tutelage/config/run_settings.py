@@ -235,7 +235,7 @@ class RunSettings(TrainerSettings):
     limit: OfData[int | None] = Field(None, ge=1, le=10**9, description="largest number of training samples; None: all")
     augment: OfData[str | None] = Field(
         None,
-        description="none, shift, crop-flip or resized-crop (None: as fits the data), and by + randaugment, "
+        description="none, shift, crop-flip[-SIDE] or resized-crop (None: as fits the data), and by + randaugment, "
         "autoaugment, trivialaugment, augmix, color-jitter, erasing, python:MODULE:FUNCTION",
     )
     fingerprint: RunWide[Literal["names", "content"]] = Field(

@@ -5,7 +5,8 @@ Their random numbers are drawn at the sample's address, so data/augment.py's gua
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -20,6 +21,9 @@ IMAGE_CROPS = ("none", "shift", "crop-flip", "resized-crop")
 CROPS = (*IMAGE_CROPS, "time-crop")
 READ_CROPS = ("resized-crop", "time-crop")
 """The crops that are drawn where a file is read."""
+
+SIZED_CROP = re.compile(r"crop-flip-([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?")
+"""A crop of a size of its own: crop-flip-SIDE or crop-flip-HEIGHTxWIDTH."""
 
 EFFECTS = ("gain", "noise", "time-mask", "band-mask")
 """The augmentations of whole batches that follow a crop (`Modality.effects`)."""
@@ -44,6 +48,17 @@ POLICIES = {
 }
 
 
+def is_crop(word: str) -> bool:
+    """Return whether a word names a crop."""
+    return word in CROPS or SIZED_CROP.fullmatch(word) is not None
+
+
+def sized_crop(words: Iterable[str]) -> tuple[int, int] | None:
+    """Return the height and width of the crop of a size of its own among these words; None without one."""
+    sizes = [(int(match[1]), int(match[2] or match[1])) for word in words if (match := SIZED_CROP.fullmatch(word))]
+    return sizes[0] if sizes else None
+
+
 def parse_augment(augment: str) -> list[str]:
     """Split a sum such as "crop-flip+randaugment" into its words.
 
@@ -51,9 +66,10 @@ def parse_augment(augment: str) -> list[str]:
     """
     words = [word.strip() for word in augment.split("+")]
     for word in words:
-        if word not in (*CROPS, *POLICIES, *EFFECTS) and not word.startswith(FUNCTION):
-            raise ConfigError(unknown("augment", word, [*CROPS, *POLICIES, *EFFECTS, f"{FUNCTION}MODULE:FUNCTION"]))
-    crops = [word for word in words if word in CROPS]
+        if not is_crop(word) and word not in (*POLICIES, *EFFECTS) and not word.startswith(FUNCTION):
+            names = [*CROPS, "crop-flip-SIDE", *POLICIES, *EFFECTS, f"{FUNCTION}MODULE:FUNCTION"]
+            raise ConfigError(unknown("augment", word, names))
+    crops = [word for word in words if is_crop(word)]
     if len(crops) > 1 or len({*words}) < len(words):
         raise ConfigError(f"augment={augment!r}: expected one of {', '.join(CROPS)} at most, and each word once.")
     return words
@@ -63,7 +79,7 @@ def with_crop(augment: str | None, default: str) -> str:
     """Return `augment`, preceded by the data's default crop if it names none; if it is None, the data's default."""
     if augment is None:
         return default
-    return augment if {*parse_augment(augment)} & {*CROPS} else f"{parse_augment(default)[0]}+{augment}"
+    return augment if any(map(is_crop, parse_augment(augment))) else f"{parse_augment(default)[0]}+{augment}"
 
 
 def refuse_moving(name: str, policies: list[str], target: str) -> None:
@@ -76,7 +92,7 @@ def refuse_moving(name: str, policies: list[str], target: str) -> None:
         allowed = ", ".join(word for word, policy in POLICIES.items() if policy.masked)
         raise ConfigError(
             f"data {name!r}: augment={'+'.join(moving)} moves or hides pixels of the images but not of the {target}s: "
-            f"with {target}s use {allowed}, resized-crop or crop-flip."
+            f"with {target}s use {allowed}, resized-crop or crop-flip, and with masks also crop-flip-SIDE."
         )
 
 
@@ -88,7 +104,8 @@ def refuse_unsuitable(name: str, augment: str, target: str, several: bool, can_c
     Raises: ConfigError.
     """
     policies = parse_augment(augment)
-    if several and (single := [word for word in policies if word not in (*CROPS, *EFFECTS)]):
+    single = [word for word in policies if word not in (*CROPS, *EFFECTS)]
+    if several and single:
         raise ConfigError(
             f"data {name!r}: augment={'+'.join(single)} is for a single input, and its samples have several: use shift "
             "or crop-flip, or augment in the Dataset."

@@ -102,6 +102,24 @@ def is_flipped(index: Tensor, seed: int, view: int) -> Tensor:
     return crop_flip_draws(index, seed, view, 0)[2]
 
 
+def window_flip(x: Tensor, index: Tensor, seed: int, view: int, size: tuple[int, int], *, fill: int = 0) -> Tensor:
+    """Cut a window at a random place and flip it left-right at random: (B, C, H, W) of any dtype -> (B, C, *size).
+
+    A side shorter than the window is padded by `fill`, at its end. Tensors of the same height, width and index are cut
+    and flipped identically.
+    """
+    x = F.pad(x, (0, max(size[1] - x.shape[3], 0), 0, max(size[0] - x.shape[2], 0)), value=fill)
+    _, C, H, W = x.shape
+    r = random_bits(seed, index, view, 3)
+    rows = to_integers(r[:, 0], H - size[0] + 1)[:, None] + torch.arange(size[0], device=x.device)
+    columns = torch.arange(size[1], device=x.device).expand(len(x), -1)
+    columns = (
+        torch.where((r[:, 2] < 0)[:, None], columns.flip(1), columns) + to_integers(r[:, 1], W - size[1] + 1)[:, None]
+    )
+    where = (rows[:, :, None] * W + columns[:, None, :]).flatten(1)[:, None]
+    return x.flatten(2).gather(2, where.expand(-1, C, -1)).unflatten(2, size)
+
+
 def shift(x: Tensor, index: Tensor, seed: int, view: int, most: int) -> Tensor:
     """Shift every position dimension by -most … most places at random, filling with 0: (B, C, …) -> same.
 

@@ -46,8 +46,9 @@ class DataModule:
         mean, std: per channel, of images in [0, 1], or of other inputs' values. They normalise the inputs; those that a
             pre-trained model expects may replace them.
         train, val, test: the splits.
-        augment: training augmentation: "none", "shift" (pad and crop), "crop-flip" (also flip left-right) or
-            "resized-crop" (photos: random resized crop and flip), and the policies of data/alter.py, joined by "+".
+        augment: training augmentation: "none", "shift" (pad and crop), "crop-flip" (also flip left-right),
+            "crop-flip-SIDE" (a window of that size) or "resized-crop" (photos: random resized crop and flip), and the
+            policies of data/alter.py, joined by "+".
         columns: for samples with several labels, each label column's name and number of classes.
         column_name: the selected column, if the data had several.
         notes: messages for the user, such as about files that were skipped.
@@ -329,9 +330,8 @@ class DataModule:
 
     def _view_seed(self, seed: int, view: int) -> ViewSeed:
         """Return the address and the augmentation of a training view."""
-        policies = tuple(
-            word for word in alter.parse_augment(self.augment) if word not in (*alter.CROPS, *alter.EFFECTS)
-        )
+        words = alter.parse_augment(self.augment)
+        policies = tuple(word for word in words if not alter.is_crop(word) and word not in alter.EFFECTS)
         return ViewSeed(seed, view, bool({*alter.READ_CROPS} & self._augmentations), policies)
 
     @property
@@ -396,4 +396,5 @@ class DataModule:
         x = x if self.channel_numbers is None else x[:, list(self.channel_numbers)]
         if train:
             x, mask = self.kind.augment(x, mask, index, view, self._augmentations)
-        return self.kind.resize(normalise(x, self.mean, self.std, self.source_scale), mask, self.size)
+        x, mask = self.kind.resize(normalise(x, self.mean, self.std, self.source_scale), mask, self.size)
+        return self.kind.cut(x, mask, index, view, self._augmentations) if train else (x, mask)

@@ -91,8 +91,8 @@ class ImageFileSplit(LazySplit):
         for column in (self.targets, self.groups):
             if column is not None:
                 digest.update(column.numpy().data)
-        if self.masks and self.masks.legend.mapped:
-            digest.update(str(self.masks.legend.meaning).encode())
+        if self.masks:
+            digest.update(self.masks.legend.identity.encode())
         return digest.hexdigest()
 
     def stored(self, shape: tuple[int, int]) -> InMemorySplit:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -44,6 +44,11 @@ class Legend:
     coloured: bool = False
     mapped: bool = False
 
+    @property
+    def identity(self) -> str:
+        """The codes of the classes as text, for fingerprints; empty if names alone were given."""
+        return str(self.meaning) if self.mapped else ""
+
     @cached_property
     def _table(self) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
         table = np.full(2**24 if self.coloured else MAX_VALUE, -1, dtype=np.int16)
@@ -70,12 +75,30 @@ class Legend:
         return _list(to_hex(codes) if self.coloured else codes)
 
 
+class MaskReading(Protocol):
+    """The reading of mask files as classes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """The text that fingerprints must cover beside names and classes."""
+        ...
+
+    def read(self, path: Path) -> Tensor:
+        """Return (H, W) uint8 classes, 255 at unlabelled pixels."""
+        ...
+
+
 @dataclass(frozen=True)
 class MaskFiles:
     """Mask files with their legend."""
 
     paths: tuple[Path, ...]
-    legend: Legend
+    legend: MaskReading
 
     def read(self, number: int) -> Tensor:
         """Return one mask's classes."""

@@ -112,9 +112,8 @@ def replace_stem(model: nn.Module, channels: int) -> None:
 
 
 def from_hugging_face(request: ModelRequest) -> LoadedModel:
-    """An image classifier of Hugging Face transformers: a folder, or the id of a model."""
+    """A network of Hugging Face transformers for images or, such as SegFormer, for masks: a folder, or a model's id."""
     library = import_required("transformers", "pip install 'tutelage[transformers]'")
-    refuse_dense("hf", request)
     refuse_other_inputs(f"hf:{request.name}", 2, request)
     name = request.name
     published = request.loads_published(True)
@@ -131,8 +130,9 @@ def from_hugging_face(request: ModelRequest) -> LoadedModel:
 
 
 def from_hub(library: Any, config: Any, request: ModelRequest, download: bool) -> LoadedModel:
-    """Create a configuration's classifier for the requested classes and channels; if untrained, also for the size."""
-    name, auto = request.name, library.AutoModelForImageClassification
+    """Create a configuration's network for the requested classes and channels; if untrained, also for the size."""
+    auto = library.AutoModelForSemanticSegmentation if request.is_dense else library.AutoModelForImageClassification
+    name = request.name
     old_classes, config.num_labels = config.num_labels, request.classes
     trained_on, config.num_channels = getattr(config, "num_channels", 3), request.channels
     if not download:

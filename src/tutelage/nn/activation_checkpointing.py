@@ -19,7 +19,8 @@ from torch.utils.checkpoint import checkpoint
 
 from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import FeatureExtractor
-from tutelage.nn.model_profile import LayerInfo, first_samples, trace_layers
+from tutelage.nn.model_profile import first_samples, trace_layers
+from tutelage.nn.stages import LayerInfo
 from tutelage.structures import Inputs
 from tutelage.utils.compat import buffers_of, count_inplace_writes, has_running_statistics
 

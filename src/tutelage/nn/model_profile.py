@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -23,43 +22,17 @@ from tutelage.nn.feature_extractor import (
     run_once,
 )
 from tutelage.nn.layouts import is_series
+from tutelage.nn.stages import (
+    LayerInfo,
+    find_stages,
+    logit_maps,
+    pyramid_levels,
+    reductions,
+    with_dimensions_of,
+)
 from tutelage.nn.token_grid import is_series_feature, module_name, split_layer_name, with_form
 from tutelage.structures import Batch, Inputs, JoinedInputs, count_samples, rows_of_samples
 from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
-
-
-@dataclass(frozen=True)
-class LayerInfo:
-    """A module that ran: name, class, output shape without the batch, depth (order of finishing, 0…1), calls, stage.
-
-    is_series: whether a shape of two dimensions is the map (C, T) of a series; if not it is tokens (N, C).
-    """
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    depth: float
-    calls: int = 1
-    stage: int | None = None
-    is_series: bool = False
-
-    @property
-    def is_map(self) -> bool:
-        """True for a map (C, T), (C, H, W) or (C, D, H, W)."""
-        return self.is_series or len(self.shape) in (3, 4)
-
-    @property
-    def dimensions(self) -> int:
-        """The number of dimensions of its map; tokens are taken as the patches of an image."""
-        return len(self.shape) - 1 if self.is_map else 2
-
-    @property
-    def grid(self) -> int:
-        """The number of positions of its map, or of its tokens."""
-        return math.prod(self.shape[1:]) if self.is_map else self.shape[0]
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.shape}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +177,7 @@ def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
         outputs[name] = module, out, count_inplace_writes(out)
         calls[name] = calls.get(name, 0) + 1
 
-    _visit_outputs(model, inputs, record)
+    raw = _visit_outputs(model, inputs, record)
     widths = layer_norm_widths(model)
     layers = [
         LayerInfo(
@@ -219,21 +192,18 @@ def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
     ]
     intact = {name for name, (_, out, writes) in outputs.items() if count_inplace_writes(out) == writes}
     blocks = {name for name, (module, _, _) in outputs.items() if any(list(m.parameters()) for m in module.children())}
-    candidates = _with_dimensions_of(inputs, [x for x in layers if x.name in intact and x.calls == 1])
-    stages = {x.name: stage for stage, x in enumerate(_levels(candidates) or _stages(candidates, blocks))}
+    left_out = logit_maps(layers, raw) | reductions(layers)
+    kept = [x for x in layers if x.name in intact - left_out and x.calls == 1]
+    candidates = with_dimensions_of(inputs, kept)
+    stages = {x.name: stage for stage, x in enumerate(pyramid_levels(candidates) or find_stages(candidates, blocks))}
     return [replace(x, stage=stages.get(x.name)) for x in layers]
 
 
-def _with_dimensions_of(inputs: Inputs, layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """Leave out maps of another number of dimensions than the inputs, or than most maps if none has as many."""
-    own = {x.dim() - 2 for x in ([inputs] if isinstance(inputs, Tensor) else inputs.values())}
-    counts = Counter(x.dimensions for x in layers if x.is_map)
-    kept = own & counts.keys() or {dimensions for dimensions, _ in counts.most_common(1)}
-    return [x for x in layers if not x.is_map or x.dimensions in kept]
+def _visit_outputs(model: nn.Module, inputs: Inputs, visit: Callable[[str, nn.Module, object], None]) -> Any:
+    """Run the model once without side effects; call visit(name, module, output) as each module finishes.
 
-
-def _visit_outputs(model: nn.Module, inputs: Inputs, visit: Callable[[str, nn.Module, object], None]) -> None:
-    """Run the model once without side effects; call visit(name, module, output) as each module finishes."""
+    Returns its raw output.
+    """
     handles = [
         module.register_forward_hook(lambda m, a, out, name=name: visit(name, m, out))
         for name, module in model.named_modules()
@@ -241,7 +211,7 @@ def _visit_outputs(model: nn.Module, inputs: Inputs, visit: Callable[[str, nn.Mo
     ]
     try:
         with eval_no_grad(model):
-            apply_model(model, inputs)
+            return apply_model(model, inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -270,66 +240,8 @@ def _record_time(times: dict[str, list[int]], clock: Iterator[int], name: str, *
     times.setdefault(name, []).append(next(clock))
 
 
-def parent_names(name: str) -> set[str]:
-    """Return the names of all modules that contain the named module."""
-    parts = name.split(".")
-    return {".".join(parts[:k]) for k in range(1, len(parts))}
-
-
 def _channels_first(shape: tuple[int, ...], widths: set[int]) -> tuple[int, ...]:
     return (shape[-1], *shape[:-1]) if is_channels_last(shape, widths) else shape
-
-
-def _levels(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """Return the maps of the last module that outputs a mapping of several: the levels of a feature pyramid."""
-    pyramids: dict[str, list[LayerInfo]] = {}
-    for x in layers:
-        if ":" in x.name and x.is_map and x.grid > 1:
-            pyramids.setdefault(module_name(x.name), []).append(x)
-    return next((levels for levels in reversed(pyramids.values()) if len(levels) > 1), [])
-
-
-def _stages(layers: Sequence[LayerInfo], blocks: set[str]) -> list[LayerInfo]:
-    """The last layer of each resolution; for a single resolution (ViT), four blocks evenly spaced by depth."""
-    maps = [x for x in layers if x.is_map and x.grid > 1]
-    tokens = [x for x in layers if not x.is_map and len(x.shape) == 2 and x.grid > 1]
-    grids: dict[int, list[LayerInfo]] = {}
-    for x in maps:
-        if x.grid <= min(grids, default=x.grid):  # a decoder's growing resolutions begin no new stage
-            grids.setdefault(x.grid, []).append(x)
-    sizes = list(grids)
-    if len(sizes) > 2 and 2 * len(grids[sizes[0]]) < min(len(grids[g]) for g in sizes[1:]):
-        del sizes[0]  # a stem isn't a stage
-    if len(sizes) > 1:
-        return [_stage_end(grids[grid], maps, blocks) for grid in sizes]
-    candidates = max(tokens, maps, key=len)
-    return _evenly_spaced(_siblings(candidates), 4) or candidates[-1:]
-
-
-def _stage_end(stage: Sequence[LayerInfo], maps: Sequence[LayerInfo], blocks: set[str]) -> LayerInfo:
-    """The last block of a resolution, or else its last layer; a block that reduces it is in the next stage."""
-    grid = stage[0].grid
-    inside = {x: {y.grid for y in maps if y.name.startswith(f"{x.name}.")} for x in maps if x.grid <= grid}
-    single = {x.name: grids for x, grids in inside.items() if len(grids) <= 2}  # not a container of several stages
-    reducers = tuple(f"{x.name}." for x in maps if x.grid < grid and max(single.get(x.name, ()), default=0) == grid)
-    candidates = [x for x in stage if x.name in single and not x.name.startswith(reducers)] or stage
-    return next((x for x in reversed(candidates) if x.name in blocks), candidates[-1])
-
-
-def _siblings(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """The largest family of sibling modules of one class and shape: a transformer's blocks."""
-    families: dict[tuple[str, str, tuple[int, ...]], list[LayerInfo]] = {}
-    for x in layers:
-        family = x.name.rstrip("0123456789")
-        if family != x.name:
-            families.setdefault((family, x.kind, x.shape), []).append(x)
-    return max(families.values(), key=len, default=[])
-
-
-def _evenly_spaced(layers: list[LayerInfo], n: int) -> list[LayerInfo]:
-    """Select n layers, or all if there are fewer, evenly spaced and including the last."""
-    n = min(n, len(layers))
-    return [layers[round((i + 1) * len(layers) / n) - 1] for i in range(n)]
 
 
 def _embedding(model: nn.Module, inputs: Inputs, response: Tensor) -> str:

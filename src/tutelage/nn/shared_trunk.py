@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
 from tutelage.nn.feature_extractor import FeatureExtractor, eval_no_grad
-from tutelage.nn.model_profile import parent_names, record_call_times, trace_layers
+from tutelage.nn.model_profile import record_call_times, trace_layers
 from tutelage.nn.replay import record_outputs, replay_outputs
+from tutelage.nn.stages import parent_names
 from tutelage.structures import Inputs, Outputs
 
 

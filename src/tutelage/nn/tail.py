@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
 from tutelage.nn.feature_extractor import compute_response, eval_no_grad, is_channels_last, layer_norm_widths
-from tutelage.nn.model_profile import parent_names, record_call_times
+from tutelage.nn.model_profile import record_call_times
 from tutelage.nn.replay import record_outputs, replay_outputs
+from tutelage.nn.stages import parent_names
 from tutelage.structures import Inputs
 
 

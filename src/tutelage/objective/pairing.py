@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.losses.base import Loss
-from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair_stages
+from tutelage.nn.model_profile import ModelProfile, pair_stages
+from tutelage.nn.stages import LayerInfo
 from tutelage.nn.token_grid import module_name
 from tutelage.utils.options import Layers
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from tutelage.data.data_module import DataModule
-from tutelage.nn.feature_extractor import compute_response, eval_no_grad
+from tutelage.nn.feature_extractor import eval_no_grad
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task
 from tutelage.utils import checksums
@@ -65,7 +65,7 @@ def _responses(network: nn.Module, data: DataModule, task: Task, numbers: np.nda
     device = next(network.parameters()).device
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False, device=device)))
     with eval_no_grad(network):
-        return task.response(compute_response(network, batch.inputs), batch)
+        return task.response(task.infer(network, batch), batch)
 
 
 def _differing(folder: Path) -> np.ndarray[Any, Any]:

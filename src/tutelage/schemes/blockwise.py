@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import is_channels_last, layer_norm_widths
-from tutelage.nn.model_profile import ModelProfile, parent_names, profile_model, record_call_times
+from tutelage.nn.model_profile import ModelProfile, profile_model, record_call_times
+from tutelage.nn.stages import parent_names
 from tutelage.nn.token_grid import split_layer_name
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms

@@ -12,7 +12,8 @@ from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.nn.connectors import format_shape
 from tutelage.nn.feature_extractor import to_float32
 from tutelage.nn.feature_pyramid import FeaturePyramid
-from tutelage.nn.model_profile import LayerInfo, ModelProfile, profile_model
+from tutelage.nn.model_profile import ModelProfile, profile_model
+from tutelage.nn.stages import LayerInfo
 from tutelage.nn.token_grid import module_name
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player

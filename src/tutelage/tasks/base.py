@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError, unknown
 from tutelage.losses.base import Loss
+from tutelage.nn.feature_extractor import respond
 from tutelage.report.components import Section
 from tutelage.report.run_record import RunRecord
 from tutelage.structures import Batch
@@ -104,6 +105,10 @@ class Task(ABC):
     def update(self, metrics: Any, response: Tensor, batch: Batch) -> None:
         """Add a batch to the metrics."""
         metrics.update(response, batch.targets)
+
+    def infer(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Return a network's raw response to a batch in evaluation: here that of one forward."""
+        return respond(network, batch)
 
     def predictions(self, response: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return the predictions for a batch's samples, as arrays (B, …) by name, to be stored; empty if none are."""

@@ -29,8 +29,8 @@ class Confusion(Metric):
         self.add_state("counts", [], dist_reduce_fx="cat")
 
     def update(self, response: Tensor, targets: Tensor) -> None:
-        """Count a batch of logits (B, C, …) and targets (B, …); each distinct pair is stored once with its count."""
-        predictions = response.argmax(1)
+        """Count a batch of logits (B, C, …) or classes (B, …), and targets (B, …); each pair is stored once."""
+        predictions = response.argmax(1) if response.dim() > targets.dim() else response
         if self.ignore_index is not None:
             known = targets != self.ignore_index
             predictions, targets = predictions[known], targets[known]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +63,7 @@ def evaluate(
         for batch in batches:
             if is_empty:
                 metrics, is_empty = metrics.to(_device(batch)), False
-            response = task.response(compute_response_in_halves(model, batch), batch).float()
+            response = task.response(compute_response_in_halves(model, batch, task.infer), batch).float()
             task.update(metrics, response, batch)
             if task_loss is not None:
                 losses.append(_task_losses(task_loss, response, batch, task))
@@ -93,21 +93,23 @@ def _joined(parts: list[Tensor]) -> Tensor:
     return pad_sequence([x for part in parts for x in part], batch_first=True, padding_value=-1)
 
 
-def compute_response_in_halves(model: nn.Module, batch: Batch) -> Tensor:
+def compute_response_in_halves(
+    model: nn.Module, batch: Batch, infer: Callable[[nn.Module, Batch], Tensor] = respond
+) -> Tensor:
     """Return a network's response to a batch, which is halved until it fits into memory.
 
     Raises: ModelError if one sample doesn't fit.
     """
     try:
-        return respond(model, batch)
+        return infer(model, batch)
     except torch.OutOfMemoryError as error:
         if len(batch) == 1:
             raise ModelError(f"{type(model).__name__} needs more memory than there is for one sample.") from error
     middle = (len(batch) + 1) // 2  # the memory of the failed attempt is free again here
     return _joined(
         [
-            compute_response_in_halves(model, batch.part(0, middle)),
-            compute_response_in_halves(model, batch.part(middle, len(batch))),
+            compute_response_in_halves(model, batch.part(0, middle), infer),
+            compute_response_in_halves(model, batch.part(middle, len(batch)), infer),
         ]
     )
 

@@ -81,6 +81,12 @@ class Modality(ABC):
         """Bring inputs and mask to that size."""
         return x, mask
 
+    def cut(
+        self, x: Tensor, mask: Tensor | None, index: Tensor, view: ViewSeed, words: Collection[str]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Cut normalised inputs, and their mask, to the size that training sees, if that is another one."""
+        return x, mask
+
     def variation_floor(self, mean: Tensor, top: float) -> Tensor:
         """Return the standard deviation per channel, of raw values, below which a channel is constant."""
         return 1e-7 * mean.abs()

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.data.alter import IMAGE_CROPS
-from tutelage.data.augment import crop_flip, crop_flip_draws
+from tutelage.data.alter import IMAGE_CROPS, sized_crop
+from tutelage.data.augment import crop_flip, crop_flip_draws, window_flip
 from tutelage.data.boxes import crop_boxes, flip_boxes
 from tutelage.data.modalities.base import Modality
 from tutelage.data.splits import IGNORE, ViewSeed
@@ -56,6 +56,18 @@ class Image(Modality):
     def resize_objects(self, objects: Objects, size: tuple[int, ...], target: tuple[int, ...]) -> Objects:
         """Resize boxes with their images."""
         return [crop_boxes(each, (0, 0, size[1], size[0]), (target[0], target[1])) for each in objects]
+
+    def cut(
+        self, x: Tensor, mask: Tensor | None, index: Tensor, view: ViewSeed, words: Collection[str]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Cut images and masks to a crop of a size of its own, and flip them (augment=crop-flip-SIDE)."""
+        size = sized_crop(words)
+        if size is None:
+            return x, mask
+        x = window_flip(x, index, view.seed, view.view, size)
+        if mask is not None:
+            mask = window_flip(mask[:, None], index, view.seed, view.view, size, fill=IGNORE)[:, 0]
+        return x, mask
 
     def resize(self, x: Tensor, mask: Tensor | None, size: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
         """Resize images bilinearly, and masks to the nearest class."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tutelage.data.decode import read_headers
 from tutelage.data.image_files import ImageFileSplit
+from tutelage.data.instance_masks import InstanceReading
 from tutelage.data.listing import (
     Listing,
     describe_skipped,
@@ -16,14 +17,15 @@ from tutelage.data.listing import (
     summarise,
     to_path,
 )
-from tutelage.data.masks import MaskFiles, infer_legend, read_legend
+from tutelage.data.masks import MaskFiles, MaskReading, infer_legend, read_legend
 from tutelage.data.preparation import SourceData
 from tutelage.data.sources.folder import PHOTO
 from tutelage.errors import DataError, plain
 
 NAMES = {
     "segmentation:PATH": "images and masks (integer PNG, 255 = ignore) in train/ and trainannot/ …, or images/ and "
-    "masks/; classes.json: class names (void, ignore, unlabelled are ignored), or each one's value or colour"
+    "masks/; classes.json: class names (void, ignore, unlabelled are ignored), or each one's value or colour",
+    "instances:PATH": "the same folders with masks that number instances from 1: background, inside, border",
 }
 
 SMALL = 256
@@ -42,12 +44,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     listings = {split: (list_images(images), list_images(masks)) for split, (images, masks) in _splits(root).items()}
     refuse_shared(root, {split: images for split, (images, _) in listings.items()})
     pairs = {split: _pairs(images, masks) for split, (images, masks) in listings.items()}
-    classes_file = root / "classes.json"
-    legend = (
-        read_legend(classes_file)
-        if classes_file.is_file()
-        else infer_legend(root, [mask for _, mask in pairs["train"]])
-    )
+    legend = _legend(kind, root, [mask for _, mask in pairs["train"]])
     headers = read_headers([image for of_split in pairs.values() for image, _ in of_split])
     one_size = len(headers.sizes) == 1
     small = one_size and headers.fits(SMALL, sum(map(len, pairs.values())))
@@ -59,8 +56,16 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
         for split, of_split in pairs.items()
     }
     splits = {split: f.stored(headers.largest) for split, f in files.items()} if small else files
-    notes = describe_skipped(f"segmentation:{where}", [listing for both in listings.values() for listing in both])
+    notes = describe_skipped(f"{kind}:{where}", [listing for both in listings.values() for listing in both])
     return SourceData("segmentation", legend.classes, shape, "crop-flip", splits, notes=notes, target="mask")
+
+
+def _legend(kind: str, root: Path, masks: list[Path]) -> MaskReading:
+    """Return the meaning of the masks' values: those of classes.json, inferred ones, or instances."""
+    if kind == "instances":
+        return InstanceReading.of(masks)
+    file = root / "classes.json"
+    return read_legend(file) if file.is_file() else infer_legend(root, masks)
 
 
 def _splits(root: Path) -> dict[str, tuple[Path, Path]]:

@@ -49,12 +49,12 @@ class CIRKDMemory(Feature):
     L = w · T² · KL(softmax(t·Vᵀ/(τT)) ‖ softmax(s·Vᵀ/(τT))): the parts "pixel" and "region", averaged over positions
     whose class is in 0 … num_classes − 1.
 
-    Shapes: student (B, C, H, W), teacher (B, C', H, W); targets (B, …) int64, resized to the map by nearest neighbour.
-    The parts are (B·H·W,). In training the teacher's features are first pushed to the queues: the mean of each image's
-    region of a class, and up to 16·B of the class's positions in the batch, drawn at random. The comparison is with
-    ⌊contrast / num_classes⌋ + 1 vectors drawn from each class's queue, or with pixel_queue and region_queue (K, N, C')
-    if the batch provides them. Memory: num_classes·(pixel_memory + region_memory)·C' numbers. Each replica keeps its
-    own queues.
+    Shapes: student (B, C, H, W), teacher (B, C', H', W'), the larger average-pooled to the smaller; targets (B, …)
+    int64, resized to the map by nearest neighbour. The parts are (B·H·W,). In training the teacher's features are first
+    pushed to the queues: the mean of each image's region of a class, and up to 16·B of the class's positions in the
+    batch, drawn at random. The comparison is with ⌊contrast / num_classes⌋ + 1 vectors drawn from each class's queue,
+    or with pixel_queue and region_queue (K, N, C') if the batch provides them. Memory: num_classes·(pixel_memory +
+    region_memory)·C' numbers. Each replica keeps its own queues.
     Paper: Yang, Zhou, An, Jiang, Xu, Zhang. CVPR 2022. arXiv:2204.06986. The sizes are those of the authors'
     code, which takes up to 16 positions of each image's region.
     Raises: ConfigError if an option isn't above 0, or the targets aren't maps of class numbers.
@@ -99,6 +99,7 @@ class CIRKDMemory(Feature):
         pixel_queue: Tensor | None = None,
         region_queue: Tensor | None = None,
     ) -> dict[str, Tensor]:
+        student, teacher = pool_to_smaller(student, teacher)
         s, t = (positions(x) for x in (self.project_head(student), teacher))
         labels = labels_at(teacher, targets).flatten()
         known = (labels >= 0) & (labels < self.num_classes)

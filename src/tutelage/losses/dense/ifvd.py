@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature
-from tutelage.losses.functional.feature_maps import labels_at
+from tutelage.losses.functional.feature_maps import labels_at, pool_to_smaller
 from tutelage.utils.options import Width
 
 
@@ -18,8 +18,9 @@ class IFVD(Feature):
 
     p_k = mean of f over the image's positions of class k, m_i = cos(f_i, p_y(i));  L = (m(s)_i − m(t)_i)².
 
-    Shapes: student (B, C, H, W), teacher (B, C', H, W); targets (B, …) int64, resized to the map by nearest neighbour.
-    Returns (B, H, W). Positions whose class isn't in 0 … num_classes − 1 are their own prototype, so their loss is 0.
+    Shapes: student (B, C, H, W), teacher (B, C', H', W'), the larger average-pooled to the smaller; targets (B, …)
+    int64, resized to the map by nearest neighbour. Returns (B, H, W). Positions whose class isn't in
+    0 … num_classes − 1 are their own prototype, so their loss is 0.
     Paper: Wang, Zhou, Jiang, Bai, Xu. ECCV 2020. Weight 200 as in the authors' code.
     Raises: ConfigError if num_classes isn't above 0, or the targets aren't maps of class numbers.
     """
@@ -36,7 +37,8 @@ class IFVD(Feature):
         return torch.randn(6, 5, 4, 4), torch.randn(6, 7, 4, 4), {"targets": torch.randint(3, (6, 8, 8))}
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> Tensor:
-        return (self.similarity(student, targets) - self.similarity(teacher, targets)).pow(2)
+        s, t = pool_to_smaller(student, teacher)
+        return (self.similarity(s, targets) - self.similarity(t, targets)).pow(2)
 
     def similarity(self, feature: Tensor, targets: Tensor) -> Tensor:
         """Return the cosine of each position with its prototype, (B, …)."""
