@@ -16,6 +16,7 @@ from torch import Tensor
 from tutelage.data import alter, modalities
 from tutelage.data.batch_parts import concatenate_parts, concatenate_streams
 from tutelage.data.batch_sampler import at_least, compose_batches, epoch_batches, steps_per_epoch
+from tutelage.data.derived import Derivation
 from tutelage.data.input_fields import InputField
 from tutelage.data.modalities.base import Modality
 from tutelage.data.multitask_targets import column_slices
@@ -25,7 +26,7 @@ from tutelage.data.splits import Split, ViewSeed
 from tutelage.data.streams import Lap, Stream, stream_laps, stream_steps
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError, unknown
-from tutelage.structures import Batch, move
+from tutelage.structures import Batch, Inputs, move
 
 SPLITS = ("train", "val", "test")
 
@@ -65,6 +66,7 @@ class DataModule:
         encoding: the encoding of a table's columns, as JSON, if they were encoded.
         streams: the parts of train, if others than labelled samples belong to it.
         probe: labelled data by which networks are judged that are trained on data without labels.
+        derivation: the making of inputs and targets of the samples' inputs, in place of these and of their targets.
 
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
     is unknown or doesn't fit.
@@ -106,6 +108,7 @@ class DataModule:
     encoding: str = ""
     probe: DataModule | None = None
     streams: tuple[Stream, ...] = ()
+    derivation: Derivation | None = None
 
     def __post_init__(self) -> None:
         expected = len(self.classes) if self.task == "multi_task" else 0
@@ -317,7 +320,10 @@ class DataModule:
         """Return a batch of zeros, inputs (samples, C, …), to measure networks with."""
         shapes = {name: (other.kind, other.channels, other.size) for name, other in self.others.items()}
         views = {name: kind.example(channels, size, samples) for name, (kind, channels, size) in shapes.items()}
-        return Batch(self.kind.example(self.channels, self.size, samples), views=views)
+        inputs: Inputs = self.kind.example(self.channels, self.size, samples)
+        if self.derivation is not None:
+            inputs = self.derivation.apply(inputs, torch.arange(samples), ViewSeed())[0]
+        return Batch(inputs, views=views)
 
     @cached_property
     def _augmentations(self) -> set[str]:
@@ -331,7 +337,8 @@ class DataModule:
     @property
     def is_random(self) -> bool:
         """True if a training sample differs from view to view."""
-        return self.augment != "none" or self.train.is_random or any(x.is_random for x in self.others.values())
+        parts = self.train, *self.others.values(), *([] if self.derivation is None else [self.derivation])
+        return self.augment != "none" or any(part.is_random for part in parts)
 
     def steps(self, batch_size: int, world: int = 1) -> int:
         """Return the number of batches of a training epoch on each of `world` ranks."""
@@ -348,6 +355,7 @@ class DataModule:
         identity = [self.task, self.classes, self.size, *(getattr(self, split).fingerprint() for split in SPLITS)]
         identity += [] if self.values is None else [self.values.names, self.values.mean, self.values.std]
         identity += [self.view] if self.view else []
+        identity += [] if self.derivation is None else [repr(self.derivation)]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     def _load_batches(
@@ -369,6 +377,8 @@ class DataModule:
             views = {name: other.prepare_inputs(x, None, *address)[0] for name, other in self.others.items()}
             x, mask = self.prepare_inputs(x, mask, *address)
             y = y if self.values is None or y is None else self.values.scale(y)
+            if self.derivation is not None:
+                x, y = self.derivation.apply(x, index, augmentation)
             columns = tuple(self.columns.values())
             more: dict[str, Any] = {"columns": columns, "extras": groups, "views": views, "objects": objects}
             batch = Batch(x, y if mask is None else mask, index, **more)

@@ -21,6 +21,9 @@ from tutelage.models.zoo.base import ZooNetwork
 from tutelage.nn.feature_extractor import compute_response
 from tutelage.utils import registry
 
+MAKING_IMAGES = ("segmentation", "denoising", "generation")
+"""Tasks whose networks output images or maps."""
+
 
 def families() -> Iterator[type[ZooNetwork]]:
     """The families of networks: a file in zoo/, or another package's module, that defines a ZooNetwork adds one."""
@@ -72,7 +75,8 @@ def create(
             (D, H, W) for voxels.
         pretrained: whether to load published weights; None: if the name names some (a timm tag, torchvision weights, a
             Hugging Face model).
-        task: "segmentation" creates a model with a map of classes as output, any other task one with a vector.
+        task: "segmentation", "denoising" and "generation" create a model with a map as output, any other task one with
+            a vector.
         weights: a safetensors or torch file of initial weights, in place of a download; its classifier is replaced if
             it has another number of classes.
 
@@ -114,7 +118,7 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
         raise ConfigError(f"{name} has no published weights here: remove pretrained=true, or {FILE}.")
     names: list[str] = []
     for family in families():
-        fits = (family.task == "segmentation") == request.is_dense
+        fits = _kind_of_output(family.task) == _kind_of_output(request.task)
         names += family.examples if fits else ()
         try:
             model = family.from_name(name, request.classes or 1, request.channels)
@@ -134,6 +138,11 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
     raise ConfigError(unknown("model", name, names, "tutelage list models") + hint_at_libraries(name))
 
 
+def _kind_of_output(task: str) -> str:
+    """Return the task if only networks that are made for it have its outputs; empty for vectors."""
+    return task if task in MAKING_IMAGES else ""
+
+
 def hint_at_libraries(name: str) -> str:
     """Return a sentence naming the libraries that have a network of that name, if any."""
     from torchvision.models import list_models
@@ -150,7 +159,8 @@ def try_once(loaded: LoadedModel, request: ModelRequest) -> None:
     Raises: ModelError if it fails, or returns another number of outputs.
     """
     assert request.size is not None
-    training, example = loaded.model.training, torch.zeros(1, request.channels, *request.size)
+    training, inputs_of = loaded.model.training, getattr(loaded.model, "example", torch.zeros)
+    example = inputs_of(1, request.channels, *request.size)
     try:
         with torch.no_grad():
             response = compute_response(loaded.model.eval(), example)

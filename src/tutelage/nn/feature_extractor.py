@@ -101,7 +101,7 @@ class FeatureExtractor(nn.Module):
 
     def respond(self, batch: Batch) -> Tensor:
         """Return the response to a batch."""
-        return compute_response(self, self.select(batch).inputs)
+        return self(self.select(batch).inputs).response
 
     def _feature(self, layer: str) -> Tensor:
         if layer not in self.store:

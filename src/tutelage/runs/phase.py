@@ -82,6 +82,7 @@ def write_phase_folder(
         _write_arrays(folder, evaluation)
         if data.target == "mask":
             examples.write_masks(folder / "masks.npz", as_network(student), data, task)
+        task.write_files(folder, as_network(student), data)
     others = _others(students, names, by_student, task, batch_size)
     phase_json = {
         "name": phase.name,
