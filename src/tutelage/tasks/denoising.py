@@ -40,7 +40,8 @@ class Denoising(Task):
         data: the data.
         predict: "v" or "noise"; noise alone says little of the image at time 1, so that few steps need v.
         steps: the number of DDIM steps.
-        samples: the number of images that are made to judge a network on the test split.
+        samples: the number of images that are made to judge a network on the test split; a fifth of it after each
+            epoch.
         judge: the classifier's run folder, or the name of one that is trained here on the data's labels.
     Paper: Ho, Jain, Abbeel. NeurIPS 2020. arXiv:2006.11239; v: Salimans, Ho. ICLR 2022. arXiv:2202.00512.
     """
@@ -105,8 +106,8 @@ class Denoising(Task):
         metrics.update(response.flatten(), batch.targets.flatten())
 
     def measure(self, network: nn.Module, data: DataModule, split: str, batch_size: int) -> dict[str, float]:
-        """Return the quality of as many images as the split has, or of `samples`, made from fixed noise."""
-        count = min(self.quality.samples, len(getattr(data, split)))
+        """Return the quality of images made from fixed noise."""
+        count = self.quality.count(data, split)
         return self.quality.measure(self.make_images(network, data, count, batch_size), data, split)
 
     def make_images(self, network: nn.Module, data: DataModule, count: int, batch_size: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tutelage.data.data_module import DataModule
 from tutelage.tasks.frechet import frechet_distance, precision_and_recall
-from tutelage.tasks.generation_checks import refuse_few_images
+from tutelage.tasks.generation_checks import FEWEST, refuse_few_images
 from tutelage.tasks.judge import Judge, real_images
 from tutelage.utils.files import write_atomically
 
@@ -42,11 +42,16 @@ class ImageQuality:
             self._judges[key] = Judge.for_data(self.judge_name, data)
         return self._judges[key]
 
+    def count(self, data: DataModule, split: str) -> int:
+        """Return how many images are made to compare with a split: no more than it has, fewer during training."""
+        most = self.samples if split == "test" else max(self.samples // 5, FEWEST)
+        return min(most, len(getattr(data, split)))
+
     def measure(self, images: Tensor, data: DataModule, split: str) -> dict[str, float]:
         """Return the Fréchet distance, precision and recall of images in [−1, 1], and the judge's accuracy."""
         judge, key = self.judge(data), (data.fingerprint, split)
         if key not in self._real:
-            self._real[key] = judge.features(real_images(data, split)[: 10 * self.samples])
+            self._real[key] = judge.features(real_images(data, split)[: 2 * self.samples])
         real, made = self._real[key], judge.features(images)
         precision, recall = precision_and_recall(real[: len(made)], made)
         known = {} if judge.accuracy != judge.accuracy else {"judge_accuracy": judge.accuracy}
