@@ -26,7 +26,7 @@ from tutelage.data.splits import Split, ViewSeed
 from tutelage.data.streams import Lap, Stream, stream_laps, stream_steps
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError, unknown
-from tutelage.structures import Batch, Inputs, move
+from tutelage.structures import Batch, move
 
 SPLITS = ("train", "val", "test")
 
@@ -320,10 +320,10 @@ class DataModule:
         """Return a batch of zeros, inputs (samples, C, …), to measure networks with."""
         shapes = {name: (other.kind, other.channels, other.size) for name, other in self.others.items()}
         views = {name: kind.example(channels, size, samples) for name, (kind, channels, size) in shapes.items()}
-        inputs: Inputs = self.kind.example(self.channels, self.size, samples)
+        x = self.kind.example(self.channels, self.size, samples)
         if self.derivation is not None:
-            inputs = self.derivation.apply(inputs, torch.arange(samples), ViewSeed())[0]
-        return Batch(inputs, views=views)
+            return Batch(self.derivation.apply(x, torch.arange(samples), ViewSeed())[0], views=views)
+        return Batch(x, views=views)
 
     @cached_property
     def _augmentations(self) -> set[str]:
@@ -337,8 +337,9 @@ class DataModule:
     @property
     def is_random(self) -> bool:
         """True if a training sample differs from view to view."""
-        parts = self.train, *self.others.values(), *([] if self.derivation is None else [self.derivation])
-        return self.augment != "none" or any(part.is_random for part in parts)
+        derived = self.derivation is not None and self.derivation.is_random
+        others = any(x.is_random for x in self.others.values())
+        return self.augment != "none" or self.train.is_random or others or derived
 
     def steps(self, batch_size: int, world: int = 1) -> int:
         """Return the number of batches of a training epoch on each of `world` ranks."""

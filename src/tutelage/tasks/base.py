@@ -121,8 +121,12 @@ class Task(ABC):
         """Return the metrics of a split's evaluation that need more than its responses and targets."""
         return {}
 
-    def write_files(self, folder: Path, network: nn.Module, data: DataModule) -> None:
+    def write_files(self, folder: Path, network: nn.Module, data: DataModule) -> None:  # noqa: B027 (may stay empty)
         """Write the task's own files on a trained network into its phase's folder; here none."""
+
+    def with_files(self, folder: Path) -> Self:
+        """Return the task with the files that `write_files` left in a run's folder, to judge as in the run."""
+        return self
 
     def response(self, response: Tensor, batch: Batch) -> Tensor:
         """Return the response that losses compare, from the model's response."""

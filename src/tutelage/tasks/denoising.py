@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from tutelage.nn.feature_extractor import eval_no_grad
 from tutelage.report import picture_sections
 from tutelage.tasks.base import Sections, Task
 from tutelage.tasks.generation_checks import as_pictures_in_range, check_images
-from tutelage.tasks.made_images import ImageQuality, write_samples
+from tutelage.tasks.made_images import JUDGE, ImageQuality, write_samples
 from tutelage.utils.finding import Finding
 from tutelage.utils.options import Count, Iterations
 
@@ -116,7 +117,9 @@ class Denoising(Task):
         numbers = torch.arange(count, device=device)
         with eval_no_grad(network):
             parts = [
-                sample(network, addressed_noise(part, NOISE_SEED, 0, (data.channels, *data.size)), self.steps, self.predict)
+                sample(
+                    network, addressed_noise(part, NOISE_SEED, 0, (data.channels, *data.size)), self.steps, self.predict
+                )
                 for part in numbers.split(batch_size)
             ]
         return torch.cat(parts).cpu()
@@ -125,7 +128,13 @@ class Denoising(Task):
         """Write predictions.npz, the first images, and judge.safetensors."""
         count = min(picture_sections.SHOWN, self.quality.samples)
         write_samples(folder / "predictions.npz", self.make_images(network, data, count, count))
-        self.quality.save_judge(folder / "judge.safetensors", data)
+        self.quality.save_judge(folder / JUDGE, data)
+
+    def with_files(self, folder: Path) -> Self:
+        """Return the task with the classifier that a run left in its folder, if it is of the same name."""
+        task = copy.copy(self)
+        task.quality = self.quality.with_judge_of(folder)
+        return task
 
     def check_data(self, data: DataModule) -> list[Finding]:
         """Check that there are enough images, and that they differ."""

@@ -25,11 +25,12 @@ CHUNK = 500
 
 @dataclass(frozen=True)
 class Judge:
-    """A trained classifier, the layer of its features, its accuracy, and the mean and std of its inputs.
+    """A trained classifier, its model's name, the layer of its features, its accuracy, and the scale of its inputs.
 
     accuracy: on the validation samples; NaN if they have no labels.
     """
 
+    name: str
     network: FeatureExtractor
     layer: str
     accuracy: float
@@ -56,7 +57,7 @@ class Judge:
             torch.manual_seed(SEED)
             network = models.create(name, classes=classes, channels=data.channels, size=data.size).model
             _train(network, data)
-        return cls._of(network, data, torch.tensor(data.mean), torch.tensor(data.std))
+        return cls._of(name, network, data, torch.tensor(data.mean), torch.tensor(data.std))
 
     @classmethod
     def _loaded(cls, path: str, data: DataModule) -> Judge:
@@ -66,12 +67,12 @@ class Judge:
                 f"task: judge={path} takes {card.channels} channels of {card.size}, and {data.name} has "
                 f"{data.channels} of {data.size}: use a classifier of the same images."
             )
-        return cls._of(serialization.load(path), data, torch.tensor(card.mean), torch.tensor(card.std))
+        return cls._of(card.model, serialization.load(path), data, torch.tensor(card.mean), torch.tensor(card.std))
 
     @classmethod
-    def _of(cls, network: nn.Module, data: DataModule, mean: Tensor, std: Tensor) -> Judge:
+    def _of(cls, name: str, network: nn.Module, data: DataModule, mean: Tensor, std: Tensor) -> Judge:
         layer = profile_model(network, data.example(2)).embedding
-        judge = cls(FeatureExtractor(network, [layer]).eval(), layer, float("nan"), mean, std)
+        judge = cls(name, FeatureExtractor(network, [layer]).eval(), layer, float("nan"), mean, std)
         if data.val.labels is None:
             return judge
         hits = [judge._outputs(x).response.argmax(1) == y for x, y in _images(data, "val") if y is not None]
@@ -89,12 +90,12 @@ class Judge:
             outputs: Outputs = self.network((pixels - self.mean.view(shape)) / self.std.view(shape))
         return outputs
 
-    def save(self, path: Path, name: str, data: DataModule) -> None:
-        """Write the classifier, which is of that name, as a saved network."""
+    def save(self, path: Path, data: DataModule) -> None:
+        """Write the classifier as a saved network."""
         outputs = self._outputs(data.kind.example(data.channels, data.size)).response.shape[1]
-        of_pixels = {"mean": tuple(self.mean.tolist()), "std": tuple(self.std.tolist())}
-        labelled = replace(as_labelled(data), classes=tuple(map(str, range(outputs))), **of_pixels)
-        card = serialization.make_card(name, labelled, outputs)
+        mean, std = tuple(self.mean.tolist()), tuple(self.std.tolist())
+        labelled = replace(as_labelled(data), classes=tuple(map(str, range(outputs))), mean=mean, std=std)
+        card = serialization.make_card(self.name, labelled, outputs)
         serialization.save(path, self.network.model, card)
 
 

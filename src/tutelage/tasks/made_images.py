@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from tutelage.data.data_module import DataModule
+from tutelage.models.serialization import read_card
 from tutelage.tasks.frechet import frechet_distance, precision_and_recall
 from tutelage.tasks.generation_checks import FEWEST, refuse_few_images
 from tutelage.tasks.judge import Judge, real_images
 from tutelage.utils.files import write_atomically
+
+JUDGE = "judge.safetensors"
+"""The classifier's file in a phase's folder."""
 
 
 class ImageQuality:
@@ -31,7 +34,7 @@ class ImageQuality:
 
     def __init__(self, data: DataModule, judge: str, samples: int) -> None:
         refuse_few_images(data, judge, samples)
-        self.judge_name, self.samples = judge, samples
+        self.data, self.judge_name, self.samples = data, judge, samples
         self._judges: dict[str, Judge] = {}
         self._real: dict[tuple[str, str], Tensor] = {}
 
@@ -57,9 +60,16 @@ class ImageQuality:
         known = {} if judge.accuracy != judge.accuracy else {"judge_accuracy": judge.accuracy}
         return {"frechet": frechet_distance(real, made), "precision": precision, "recall": recall, **known}
 
+    def with_judge_of(self, folder: Path) -> ImageQuality:
+        """Return the same comparison by the classifier that a run's phase saved, if it is of this one's name."""
+        files = [folder / JUDGE, *sorted(folder.glob(f"*/{JUDGE}"))]
+        saved = next((file for file in files if file.is_file() and read_card(file).model == self.judge_name), None)
+        return self if saved is None else ImageQuality(self.data, str(saved), self.samples)
+
     def save_judge(self, path: Path, data: DataModule) -> None:
         """Write the classifier."""
-        self.judge(data).save(path, self.judge_name, data)
+        judge = self.judge(data)
+        judge.save(path, data)
 
 
 def write_samples(path: Path, images: Tensor) -> None:
