@@ -69,8 +69,6 @@ def ways(steps: int) -> list[Way]:
     """Return the ways to teach."""
     return [
         Way("output (`logit_mse`)", lambda teacher, epochs: {"teacher": teacher}),
-        Way("output, teacher alone (`logit_mse`, no task loss)", lambda teacher, epochs: {
-            "teacher": teacher, "method": [{"name": "logit_mse", "task_loss_weight": 0}]}),
         Way("output and features (`logit_mse+0.1*fitnet`)", lambda teacher, epochs: {
             "teacher": teacher, "method": "logit_mse+0.1*fitnet"}),
         Way(f"progressive, {4 * steps} → {2 * steps} → {steps} steps", lambda teacher, epochs: {
@@ -123,14 +121,14 @@ def main() -> None:
     parser.add_argument("--teacher", default="unet12")
     parser.add_argument("--student", default="unet4")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--teacher-epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--teacher-epochs", type=int, default=20)
     parser.add_argument("--steps", type=int, default=4)
     args = parser.parse_args()
     torch.set_num_threads(1)
     common: Keys = {"data": args.data, "size": 16, "limit": 2000, "batch_size": 64, "optimizer": "adamw", "lr": 0.003,
                     "ema": 0.98, "device": "cpu"}  # fmt: skip
-    teacher, task = args.out / "teacher", {"name": "denoising", "steps": 4 * args.steps}
+    teacher, task = args.out / "teacher", {"name": "denoising", "steps": 2 * args.steps}
     long = common | {"task": task, "student": args.teacher, "teacher": None, "method": None, "baseline": False}
     finished(teacher, long | {"epochs": args.teacher_epochs})
     task = task | {"steps": args.steps, "judge": str(teacher / "student-0" / "judge.safetensors")}

@@ -116,11 +116,17 @@ def streams(folder: Path) -> Keys:
     return {"student": "cnn4", "teacher": "cnn8", "method": "kd", **data}
 
 
+def denoising(folder: Path) -> Keys:
+    """Return the keys of a network that denoises digits."""
+    task = {"name": "denoising", "steps": 2, "samples": 50, "judge": "cnn2"}
+    return {"data": "digits", "task": task, "student": "unet2", "teacher": "unet4", "method": "logit_mse+at"}
+
+
 TASKS: dict[str, Callable[[Path], Keys]] = {
     make.__name__: make
     for make in (
         classification, segmentation, regression, tables, multi_label, embedding, backbone, ranking, recommendation,
-        streams,
+        streams, denoising,
     )
 }  # fmt: skip
 """Functions that write a run's data into a new folder, and return its keys."""

@@ -189,6 +189,7 @@ from tutelage.schemes.bilevel import Bilevel as Bilevel
 from tutelage.schemes.blockwise import Blockwise as Blockwise
 from tutelage.schemes.codistillation import Codistillation as Codistillation
 from tutelage.schemes.collaborative import Collaborative as Collaborative
+from tutelage.schemes.consistency_distillation import ConsistencyDistillation as ConsistencyDistillation
 from tutelage.schemes.cross_layer import CrossLayer as CrossLayer
 from tutelage.schemes.dense_votes import DenseVotes as DenseVotes
 from tutelage.schemes.distpro import DistProScheme as DistProScheme
@@ -207,12 +208,14 @@ from tutelage.schemes.multi_exit import MultiExit as MultiExit
 from tutelage.schemes.mutual import Mutual as Mutual
 from tutelage.schemes.mutual_adversarial import MutualAdversarial as MutualAdversarial
 from tutelage.schemes.offline import Offline as Offline
+from tutelage.schemes.progressive import Progressive as Progressive
 from tutelage.schemes.pyramid_self_teacher import PyramidSelfTeacher as PyramidSelfTeacher
 from tutelage.schemes.same_class import SameClass as SameClass
 from tutelage.schemes.student_friendly import StudentFriendly as StudentFriendly
 from tutelage.schemes.two_views import TwoViews as TwoViews
 from tutelage.tasks.backbone import Backbone as Backbone
 from tutelage.tasks.classification import Classification as Classification
+from tutelage.tasks.denoising import Denoising as Denoising
 from tutelage.tasks.embedding import Embedding as Embedding
 from tutelage.tasks.multi_label import MultiLabel as MultiLabel
 from tutelage.tasks.multi_task import MultiTask as MultiTask

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
@@ -16,6 +17,8 @@ FEWEST = 10
 ENOUGH = 500
 """The images of the test split below which a Fréchet distance says little."""
 SHAPES = (1, 3)
+LOOKED_AT = 256
+"""The images whose values are checked."""
 SIDE = 4
 """The shortest side that the networks halve twice."""
 
@@ -45,7 +48,23 @@ def as_pictures_in_range(data: DataModule, task: str) -> DataModule:
         )
     half = (0.5,) * data.channels
     options = {**data.source_options, "task": task}
-    return replace(data, task=task, classes=(), columns={}, mean=half, std=half, source_options=options)
+    data = replace(data, task=task, classes=(), columns={}, mean=half, std=half, source_options=options)
+    low, high = first_images(data).aminmax()
+    if not -1 <= float(low) <= float(high) <= 1:
+        raise ConfigError(
+            f"task={task} makes images of a known range, and the values of {data.name} go from "
+            f"{(float(low) + 1) / 2:.3g} to {(float(high) + 1) / 2:.3g}: store pixels, uint8 or floats in [0, 1]."
+        )
+    return data
+
+
+def first_images(data: DataModule) -> Tensor:
+    """Return the first images of train, normalised."""
+    count = min(len(data.train), LOOKED_AT)
+    plain = replace(data, derivation=None, target="none", augment="none")
+    batch = next(plain.view_batches([torch.arange(count)], 0))
+    assert isinstance(batch.inputs, Tensor)
+    return batch.inputs
 
 
 def refuse_few_images(data: DataModule, judge: str, samples: int) -> None:
@@ -80,8 +99,6 @@ def check_images(data: DataModule, samples: int) -> list[Finding]:
                 f"compare {ENOUGH} or more: set samples in task, or use a larger test split.",
             )
         )
-    batch = next(iter(replace(data, derivation=None).batches("train", min(len(data.train), 256), train=False)))
-    assert isinstance(batch.inputs, torch.Tensor)
-    if float(batch.inputs.std(0).max()) < 1e-3:
+    if float(first_images(data).std(0).max()) < 1e-3:
         findings.append(Finding("error", "the first images of train are all the same", "check the data's files."))
     return findings or [Finding("ok", f"{len(data.train)} images, {count} of test to compare with")]
