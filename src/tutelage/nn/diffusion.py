@@ -1,4 +1,4 @@
-"""Diffusion in continuous time: the noise schedule, what a network's output says about an image, and DDIM steps.
+"""Diffusion in continuous time: the noise schedule, the image in a network's output, and DDIM steps.
 
 z = α(t)·x + σ(t)·ε with α(t) = cos(πt/2), σ(t) = sin(πt/2): at time 0 the image x, at time 1 noise ε ~ N(0, 1).
 """

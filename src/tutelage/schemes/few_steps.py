@@ -87,11 +87,11 @@ def build_teacher(context: SchemeContext, student: torch.nn.Module, scheme: type
     if not isinstance(context.task, Denoising) or context.task.predict != "v":
         raise ConfigError(
             f"scheme={name} compares images that networks predict of noisy ones: use task=denoising, and predict=v, "
-            "since noise says nothing of the image at time 1."
+            "since noise determines no image at time 1."
         )
     for key in ("cache", "teacher_ahead"):
         if key in context.frozen_only:
-            raise ConfigError(f"scheme={name} asks the teacher about noisy images of its own: remove {key}.")
+            raise ConfigError(f"scheme={name} runs the teacher on noisy images of its own: remove {key}.")
     teacher = context.teacher(student)
     if teacher is None:
         raise ConfigError(f"scheme={name} needs a teacher: name one (teacher=…).")

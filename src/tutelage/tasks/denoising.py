@@ -39,7 +39,7 @@ class Denoising(Task):
 
     Args:
         data: the data.
-        predict: "v" or "noise"; noise alone says little of the image at time 1, so that few steps need v.
+        predict: "v" or "noise"; noise determines no image at time 1, so that few steps need v.
         steps: the number of DDIM steps.
         samples: the number of images that are made to judge a network on the test split; a fifth of it after each
             epoch.

@@ -15,7 +15,7 @@ from tutelage.utils.finding import Finding
 FEWEST = 10
 """The fewest images of a split that are compared."""
 ENOUGH = 500
-"""The images of the test split below which a Fréchet distance says little."""
+"""The images of the test split below which a Fréchet distance is far too large."""
 SHAPES = (1, 3)
 LOOKED_AT = 256
 """The images whose values are checked."""

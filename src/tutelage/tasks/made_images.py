@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class ImageQuality:
             self._real[key] = judge.features(real_images(data, split)[: 2 * self.samples])
         real, made = self._real[key], judge.features(images)
         precision, recall = precision_and_recall(real[: len(made)], made)
-        known = {} if judge.accuracy != judge.accuracy else {"judge_accuracy": judge.accuracy}
+        known = {} if math.isnan(judge.accuracy) else {"judge_accuracy": judge.accuracy}
         return {"frechet": frechet_distance(real, made), "precision": precision, "recall": recall, **known}
 
     def with_judge_of(self, folder: Path) -> ImageQuality:
