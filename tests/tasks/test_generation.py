@@ -19,12 +19,22 @@ from tutelage import models
 from tutelage.config.schema import check
 from tutelage.data.augment import addressed_noise, addressed_uniform
 from tutelage.data.splits import InMemorySplit
+from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError
+from tutelage.losses.response.logit_mse import LogitMSE
 from tutelage.nn import diffusion
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.runs.data import load_data
+from tutelage.schemes.consistency_distillation import ConsistencyDistillation
 from tutelage.schemes.few_steps import at_steps
+from tutelage.schemes.progressive import Progressive
+from tutelage.structures import Outputs
 from tutelage.tasks.frechet import frechet_distance, precision_and_recall
 from tutelage.tasks.generation_checks import check_images
+from tutelage.tasks.regression import Regression
+from tutelage.teachers.base import Teacher
+from tutelage.teachers.moving_average import MovingAverage
 
 KEYS = {
     "data": "digits", "task": {"name": "denoising", "steps": 2, "samples": 50, "judge": "cnn2"}, "teacher": "unet4",
@@ -101,6 +111,38 @@ def test_times_are_rounded_up_to_steps_with_the_same_images():
     assert {*moved.inputs["time"].tolist()} <= {0.25, 0.5, 0.75, 1.0}
     before, after = (diffusion.split_velocity(b.inputs["noisy"], b.targets, b.inputs["time"]) for b in (batch, moved))
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(before, after, strict=True))
+
+
+class Constant(Teacher):
+    """Predicts the same image of anything, so that one step leads where two do."""
+
+    def __init__(self, image):
+        super().__init__()
+        self.image = image
+
+    def forward(self, batch, layers=()):
+        return Outputs(diffusion.velocity_of_image(batch.inputs["noisy"], self.image, batch.inputs["time"]))
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_few_steps_learn_the_image_to_which_the_teachers_steps_lead(steps):
+    batch = at_steps(next(load_data(check(KEYS)).batches("train", 20)), steps)
+    teacher, network = (
+        Constant(torch.rand(20, 1, 8, 8)),
+        models.create("unet2", classes=1, channels=1, task="denoising").model,
+    )
+    player = Player(network, Terms.from_method(LogitMSE()), Regression(ValueTargets(("x",), (0.0,), (1.0,))))
+    assert torch.allclose(
+        Progressive(player, teacher, steps).image(batch, teacher(batch).response), teacher.image, atol=1e-4
+    )
+    moving = MovingAverage(network, player.task)
+    scheme = ConsistencyDistillation(player, teacher, moving, steps)
+    v = scheme.image(batch, teacher(batch).response)
+    if steps == 1:  # a step to time 0 is the teacher's image itself
+        assert torch.allclose(v, teacher.image, atol=1e-4)
+    scheme.average = teacher
+    later = batch.inputs["time"] > 1 / steps + 1e-6
+    assert torch.allclose(scheme.image(batch, teacher(batch).response)[later], teacher.image[later], atol=1e-4)
 
 
 # distances
