@@ -65,7 +65,13 @@ def halving(teacher: str, epochs: int, steps: int) -> Keys:
     }  # fmt: skip
 
 
-def ways(steps: int) -> list[Way]:
+def from_teacher(teacher: str, network: str, steps: int) -> Keys:
+    """Return the keys of a student of the teacher's own architecture, which begins with its weights."""
+    own = {"student": network, "student_weights": f"{teacher}/student.safetensors", "teacher": teacher}
+    return own | {"scheme": {"name": "progressive", "steps": steps}, "epochs": 3, "lr": 0.0005, "ema": None, "seeds": 1}
+
+
+def ways(steps: int, network: str) -> list[Way]:
     """Return the ways to teach."""
     return [
         Way("output (`logit_mse`)", lambda teacher, epochs: {"teacher": teacher}),
@@ -74,6 +80,8 @@ def ways(steps: int) -> list[Way]:
         Way(f"progressive, {4 * steps} → {2 * steps} → {steps} steps", lambda teacher, epochs: {
             "teacher": teacher, **halving(teacher, epochs, steps)}),
         Way("consistency, 18 times", lambda teacher, epochs: {"teacher": teacher, "scheme": "consistency"}),
+        Way(f"{network} from the teacher's weights, progressive to {steps} steps, 3 epochs, one seed",
+            lambda teacher, epochs: from_teacher(teacher, network, steps)),
     ]  # fmt: skip
 
 
@@ -146,7 +154,7 @@ def main() -> None:
     ]
     cost = f"{sampling_seconds(alone_folder, args.steps):.2f}"
     lines.append(row(f"{args.student} alone", args.steps, alone, alone, f"{alone_result['process_ms']:.0f}", cost))
-    for number, way in enumerate(ways(args.steps)):
+    for number, way in enumerate(ways(args.steps, args.teacher)):
         folder = args.out / f"way-{number}"
         of_way = {"method": "logit_mse", "baseline": False} | way.keys(str(teacher), args.epochs)
         result = finished(folder, keys | of_way)
