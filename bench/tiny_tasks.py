@@ -258,11 +258,24 @@ def graphs(folder: Path) -> Keys:
     return {"data": f"graphs:{folder / 'graphs.npz'}", "method": "kd+rkd", **networks}
 
 
+def denoising(folder: Path) -> Keys:
+    """Return the keys of a network that denoises digits."""
+    task = {"name": "denoising", "steps": 2, "samples": 50, "judge": "cnn2"}
+    return {
+        "data": "digits",
+        "task": task,
+        "student": "timed-unet2",
+        "teacher": "timed-unet4",
+        "method": "logit_mse+at",
+    }
+
+
 TASKS: dict[str, Callable[[Path], Keys]] = {
     make.__name__: make
     for make in (
         classification, segmentation, detection, regression, tables, multi_label, embedding, backbone, ranking,
         recommendation, restoration, depth, keypoints, density, flow, streams, sound, forecasting, nodes, graphs,
+        denoising,
     )
 }  # fmt: skip
 """Functions that write a run's data into a new folder, and return its keys."""

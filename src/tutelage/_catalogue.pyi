@@ -192,6 +192,7 @@ from tutelage.schemes.bilevel import Bilevel as Bilevel
 from tutelage.schemes.blockwise import Blockwise as Blockwise
 from tutelage.schemes.codistillation import Codistillation as Codistillation
 from tutelage.schemes.collaborative import Collaborative as Collaborative
+from tutelage.schemes.consistency_distillation import ConsistencyDistillation as ConsistencyDistillation
 from tutelage.schemes.cross_layer import CrossLayer as CrossLayer
 from tutelage.schemes.dense_votes import DenseVotes as DenseVotes
 from tutelage.schemes.distpro import DistProScheme as DistProScheme
@@ -210,6 +211,7 @@ from tutelage.schemes.multi_exit import MultiExit as MultiExit
 from tutelage.schemes.mutual import Mutual as Mutual
 from tutelage.schemes.mutual_adversarial import MutualAdversarial as MutualAdversarial
 from tutelage.schemes.offline import Offline as Offline
+from tutelage.schemes.progressive import Progressive as Progressive
 from tutelage.schemes.pseudo_boxes import PseudoBoxes as PseudoBoxes
 from tutelage.schemes.pyramid_self_teacher import PyramidSelfTeacher as PyramidSelfTeacher
 from tutelage.schemes.same_class import SameClass as SameClass
@@ -217,6 +219,7 @@ from tutelage.schemes.student_friendly import StudentFriendly as StudentFriendly
 from tutelage.schemes.two_views import TwoViews as TwoViews
 from tutelage.tasks.backbone import Backbone as Backbone
 from tutelage.tasks.classification import Classification as Classification
+from tutelage.tasks.denoising import Denoising as Denoising
 from tutelage.tasks.density import Density as Density
 from tutelage.tasks.depth import Depth as Depth
 from tutelage.tasks.detection import Detection as Detection

@@ -266,6 +266,8 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
         size = loaded.size if "size" in keys else card.size
         loaded = replace(loaded, size=size, values=card.value_targets)  # the outputs are scaled as in its training
     task = task_of(loaded, config)
+    if isinstance(model, str | Path):
+        task = task.with_files(Path(model) if Path(model).is_dir() else Path(model).parent)
     refuse_other_outputs(respond_to_one(network, loaded, task), loaded, task, type(network).__name__)
     return evaluate_split(network, loaded, task, "test", config.batch_size)
 

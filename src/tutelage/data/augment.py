@@ -42,6 +42,10 @@ def random_bits(seed: int, index: Tensor, view: int, draws: int) -> Tensor:
     return _mix(k[:, None] + _GOLD * torch.arange(1, draws + 1, device=index.device))
 
 
+NOISE = 0x6E6F697365
+"""Separates the noise at an address from the augmentation there."""
+
+
 @contextmanager
 def seeded_generators(seed: int, number: int, view: int, stream: int = 0) -> Iterator[None]:
     """Seed the generators of torch, numpy and random from a sample's address inside the block; restore them after it.
@@ -159,3 +163,20 @@ def random_crop_box(seed: int, number: int, view: int, height: int, width: int) 
     top = int(to_integers(r[2 * tries + k], height - h0 + 1))
     left = int(to_integers(r[3 * tries + k], width - w0 + 1))
     return top, left, h0, w0, flip
+
+
+def addressed_noise(index: Tensor, seed: int, view: int, shape: tuple[int, ...]) -> Tensor:
+    """Return standard normal noise at the samples' addresses: index (B,) -> (B, *shape) float32.
+
+    It is independent of the augmentation at the same address. Box, Muller. Ann. Math. Statist. 1958.
+    """
+    count = math.prod(shape)
+    half = (count + 1) // 2
+    u = to_uniform(random_bits(seed ^ NOISE, index, view, 2 * half))
+    radius, angle = (-2 * (1 - u[:, :half]).log()).sqrt(), (2 * math.pi) * u[:, half:]
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :count].view(len(index), *shape)
+
+
+def addressed_uniform(index: Tensor, seed: int, view: int) -> Tensor:
+    """Return a number in (0, 1] at each sample's address: index (B,) -> (B,) float32."""
+    return 1 - to_uniform(random_bits(seed ^ (NOISE + 1), index, view, 1))[:, 0]

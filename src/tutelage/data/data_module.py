@@ -16,6 +16,7 @@ from torch import Tensor
 from tutelage.data import alter, modalities
 from tutelage.data.batch_parts import concatenate_parts, concatenate_streams
 from tutelage.data.batch_sampler import at_least, compose_batches, epoch_batches, steps_per_epoch
+from tutelage.data.derived import Derivation
 from tutelage.data.input_fields import InputField
 from tutelage.data.map_targets import MapForm
 from tutelage.data.modalities.base import Modality
@@ -69,6 +70,7 @@ class DataModule:
         encoding: the encoding of a table's columns, as JSON, if they were encoded.
         streams: the parts of train, if others than labelled samples belong to it.
         probe: labelled data by which networks are judged that are trained on data without labels.
+        derivation: the making of inputs and targets of the samples' inputs, in place of these and of their targets.
 
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
     is unknown or doesn't fit.
@@ -111,6 +113,7 @@ class DataModule:
     encoding: str = ""
     probe: DataModule | None = None
     streams: tuple[Stream, ...] = ()
+    derivation: Derivation | None = None
 
     def __post_init__(self) -> None:
         expected = len(self.classes) if self.task == "multi_task" else 0
@@ -285,26 +288,8 @@ class DataModule:
 
         Raises: ConfigError if the conversion from the data's scale to the network's isn't known.
         """
-        if (mean, std, known) == (self.mean, self.std, self.source_scale.known):
-            return self
-        if known and self.source_scale.known:
-            return replace(self, mean=mean, std=std)
-        if not known and self.source_scale.kind == "unknown":
-            return replace(self, mean=mean, std=std)  # of the floats as they are
-        if not known:
-            raise ConfigError(
-                f"data {self.name!r}: the network was trained on floats of unknown normalisation, and the scale of "
-                "this "
-                f"data is {self.source_scale.kind!r}: use data on the same scale, or train the network on data with "
-                "normalised= set."
-            )
-        if self.source_scale.kind == "normalised":
-            return self
-        raise ConfigError(
-            f"data {self.name!r}: the network expects mean {mean} and std {std}, and it isn't known whether the floats "
-            "of this data are pixels or already normalised. Set normalised=False (pixels in [0, 1]), "
-            "normalised=(mean, std) (normalised by these), or normalised=True (leave them unchanged)."
-        )
+        numbers = self.source_scale.normalisation_for(self.name, (mean, std), known, (self.mean, self.std))
+        return self if numbers == (self.mean, self.std) else replace(self, mean=numbers[0], std=numbers[1])
 
     @property
     def labelled(self) -> DataModule:
@@ -322,7 +307,10 @@ class DataModule:
         """Return a batch of zeros, inputs (samples, C, …), to measure networks with."""
         shapes = {name: (other.kind, other.channels, other.size) for name, other in self.others.items()}
         views = {name: kind.example(channels, size, samples) for name, (kind, channels, size) in shapes.items()}
-        return Batch(self.kind.example(self.channels, self.size, samples), views=views)
+        x = self.kind.example(self.channels, self.size, samples)
+        if self.derivation is not None:
+            return Batch(self.derivation.apply(x, torch.arange(samples), ViewSeed())[0], views=views)
+        return Batch(x, views=views)
 
     @cached_property
     def _augmentations(self) -> set[str]:
@@ -337,7 +325,9 @@ class DataModule:
     @property
     def is_random(self) -> bool:
         """True if a training sample differs from view to view."""
-        return self.augment != "none" or self.train.is_random or any(x.is_random for x in self.others.values())
+        derived = self.derivation is not None and self.derivation.is_random
+        others = any(x.is_random for x in self.others.values())
+        return self.augment != "none" or self.train.is_random or others or derived
 
     def steps(self, batch_size: int, world: int = 1) -> int:
         """Return the number of batches of a training epoch on each of `world` ranks."""
@@ -354,6 +344,7 @@ class DataModule:
         identity = [self.task, self.classes, self.size, *(getattr(self, split).fingerprint() for split in SPLITS)]
         identity += [] if self.values is None else [self.values.names, self.values.mean, self.values.std]
         identity += [self.view] if self.view else []
+        identity += [] if self.derivation is None else [repr(self.derivation)]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     def _load_batches(
@@ -378,6 +369,8 @@ class DataModule:
             views = {name: other.prepare_inputs(x, None, *address)[0] for name, other in self.others.items()}
             x, mask = self.prepare_inputs(x, mask, *address)
             y = y if self.values is None or y is None else self.values.scale(y)
+            if self.derivation is not None:
+                x, y = self.derivation.apply(x, index, augmentation)
             columns = tuple(self.columns.values())
             more: dict[str, Any] = {"columns": columns, "extras": groups, "views": views, "objects": objects}
             batch = Batch(x, y if mask is None else mask, index, **more)

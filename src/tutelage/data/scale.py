@@ -33,6 +33,31 @@ class SourceScale:
         """True if the values can be converted to pixels in [0, 1]."""
         return self.kind == "pixels" or self.mean is not None
 
+    def normalisation_for(
+        self, name: str, expected: tuple[Numbers, Numbers], known: bool, current: tuple[Numbers, Numbers]
+    ) -> tuple[Numbers, Numbers]:
+        """Return the mean and std by which a network's data is normalised.
+
+        name: the data's. expected: the mean and std that the network expects, of pixels if `known`. current: the data's.
+        Raises: ConfigError if the conversion from the data's scale to the network's isn't known.
+        """
+        if (expected, known) == (current, self.known):
+            return current
+        if (known and self.known) or (not known and self.kind == "unknown"):  # of the floats as they are
+            return expected
+        if not known:
+            raise ConfigError(
+                f"data {name!r}: the network was trained on floats of unknown normalisation, and the scale of this "
+                f"data is {self.kind!r}: use data on the same scale, or train the network on data with normalised= set."
+            )
+        if self.kind == "normalised":
+            return current
+        raise ConfigError(
+            f"data {name!r}: the network expects mean {expected[0]} and std {expected[1]}, and it isn't known whether "
+            "the floats of this data are pixels or already normalised. Set normalised=False (pixels in [0, 1]), "
+            "normalised=(mean, std) (normalised by these), or normalised=True (leave them unchanged)."
+        )
+
 
 PIXELS = SourceScale()
 

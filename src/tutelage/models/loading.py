@@ -169,7 +169,8 @@ def try_once(loaded: LoadedModel, request: ModelRequest) -> None:
     Raises: ModelError if it fails, or returns another number of outputs.
     """
     assert request.size is not None
-    training, example = loaded.model.training, request.example()
+    training, inputs_of = loaded.model.training, getattr(loaded.model, "example", None)
+    example = request.example() if inputs_of is None else inputs_of(1, request.channels, *request.size)
     try:
         with torch.no_grad():
             response = compute_response(loaded.model.eval(), example)

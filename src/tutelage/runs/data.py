@@ -18,6 +18,7 @@ from tutelage.data.loading import SOURCE_OPTIONS
 from tutelage.data.preparation import height_and_width, prepare_data
 from tutelage.errors import ConfigError
 from tutelage.runs.streams import with_streams
+from tutelage.tasks.base import Task
 from tutelage.utils import registry
 
 
@@ -48,6 +49,8 @@ def load_data(
     data = data if config.column is None else data.column(config.column)
     if config.balance:
         data = balance(data)
+    if (task := _task_of_config(config)) is not None:
+        data = task.adapt_data(data, options_of(config.task))
     if data.target == "none":
         if config.streams:
             return with_streams(data, config, lambda: data, {})  # which refuses it
@@ -105,8 +108,14 @@ def _probe(config: Config, data: DataModule) -> DataModule | None:
 
 def _target_of_task(config: Config) -> str:
     """Return the kind of targets of any data that the task is for; empty if the data must name the task itself."""
+    task = _task_of_config(config)
+    return "" if task is None else task.target
+
+
+def _task_of_config(config: Config) -> type[Task] | None:
+    """Return the class of the configured task; None if the data names it."""
     name = name_of(config.task)
-    return "" if name == "auto" else str(registry.find_entry("tasks", name).load().target)
+    return None if name == "auto" else registry.find_entry("tasks", name).load()
 
 
 def with_teacher_views(data: DataModule, config: Config, peers: Sequence[DataModule] = ()) -> DataModule:
@@ -117,7 +126,9 @@ def with_teacher_views(data: DataModule, config: Config, peers: Sequence[DataMod
 def _loaded(config: Config, provided: DataModule | DatasetSource | None) -> DataModule:
     keys = ("val", "seed", "limit", "labels_per_class", "augment", "fingerprint", "split")
     options = {key: getattr(config, key) for key in keys}
-    name = name_of(config.task)
+    name, kind = name_of(config.task), _task_of_config(config)
+    if kind is not None and config.augment is None:
+        options["augment"] = kind.augment
     task = None if name == "auto" or config.column or _target_of_task(config) else name
     if provided is None:
         options |= {key: getattr(config, key) for key in SOURCE_OPTIONS}

@@ -84,6 +84,7 @@ def write_phase_folder(
             examples.write_masks(folder / "masks.npz", as_network(student), data, task)
         if data.target == "map":
             examples.write_maps(folder / "maps.npz", as_network(student), data, task)
+        task.write_files(folder, as_network(student), data)
     others = _others(students, names, by_student, task, batch_size)
     phase_json = {
         "name": phase.name,

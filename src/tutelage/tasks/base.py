@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -38,6 +39,7 @@ class Task(ABC):
             task; empty if it is only for data that names it.
         without_labels: the name of the task that takes this one's place for data without labels; empty: none does.
         default_method: the method if the configuration has the default's; empty if that suits the task.
+        augment: the augmentation if the configuration sets none; None: the data's.
         usage: the line of Python, for the report, that prints `outputs` of the loaded `model`.
     """
 
@@ -49,12 +51,18 @@ class Task(ABC):
     target: ClassVar[str] = ""
     without_labels: ClassVar[str] = ""
     default_method: ClassVar[str] = ""
+    augment: ClassVar[str | None] = None
     usage: ClassVar[str] = "print(outputs.shape)"
 
     @classmethod
     def from_data(cls, data: DataModule) -> Self:
         """Build the task for this data; further parameters are options: `task={name: …, …options}`."""
         return cls()
+
+    @classmethod
+    def adapt_data(cls, data: DataModule, options: Mapping[str, Any]) -> DataModule:
+        """Return the data as this task reads it, before it is built with these options: here unchanged."""
+        return data
 
     def decided_by(self, metric: str) -> Self:
         """Return the same task with another decisive metric.
@@ -117,6 +125,13 @@ class Task(ABC):
     def measure(self, network: nn.Module, data: DataModule, split: str, batch_size: int) -> dict[str, float]:
         """Return the metrics of a split's evaluation that need more than its responses and targets."""
         return {}
+
+    def write_files(self, folder: Path, network: nn.Module, data: DataModule) -> None:  # noqa: B027 (may stay empty)
+        """Write the task's own files on a trained network into its phase's folder; here none."""
+
+    def with_files(self, folder: Path) -> Self:
+        """Return the task with the files that `write_files` left in a run's folder, to judge as in the run."""
+        return self
 
     def response(self, response: Tensor, batch: Batch) -> Tensor:
         """Return the response that losses compare, from the model's response."""
