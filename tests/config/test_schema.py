@@ -75,7 +75,7 @@ def test_every_fault_is_named_at_once():
         (["epochs"], "expected key=value"),
         (["=3"], "expected key=value"),
         (["lr=[1"], "isn't valid YAML"),
-        (["task=detection"], "task='detection'"),
+        (["task=tracking"], "task='tracking'"),
         (["val=0"], "val=0"),
     ],
 )

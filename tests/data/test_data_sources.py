@@ -292,6 +292,9 @@ def test_all_names_are_listed():
             "windows",
             "graph",
             "graph-nodes",
+            "coco",
+            "voc",
+            "yolo",
             "graphs",
         }
         | vision

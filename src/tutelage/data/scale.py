@@ -38,7 +38,7 @@ class SourceScale:
     ) -> tuple[Numbers, Numbers]:
         """Return the mean and std by which a network's data is normalised.
 
-        name: the data's. expected: the mean and std that the network expects, of pixels if `known`. current: the data's.
+        name: the data's. expected: the network's mean and std, of pixels if `known`. current: the data's.
         Raises: ConfigError if the conversion from the data's scale to the network's isn't known.
         """
         if (expected, known) == (current, self.known):

@@ -7,13 +7,14 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.base import FILE, LoadedModel, ModelRequest
-from tutelage.models.detectors import loading as detectors
+from tutelage.models.detectors.weights import load_detector
 from tutelage.models.estimators import kinds
 from tutelage.models.front_ends import with_mel, with_spectrogram
 from tutelage.models.headless import resize_positions, without_classifier
@@ -108,16 +109,17 @@ def create(
     request = ModelRequest(
         path if colon else name, classes, channels, size, task, pretrained, local=weights is not None
     )
-    make = (detectors.SOURCES[source] if request.is_detector else SOURCES[source][1]) if colon else create_built_in
-    loaded = replace(make(request), name=name)
+    if colon and request.is_detector:
+        from tutelage.models.detectors import loading as detectors  # torchvision is loaded where it is used
+
+        loaded = replace(detectors.SOURCES[source](request), name=name)
+    else:
+        loaded = replace(SOURCES[source][1](request) if colon else create_built_in(request), name=name)
     if weights is not None:
         state = read_weights(Path(weights))
         state = resize_positions(loaded.model, state) if source == "timm" else state
-        loaded = (
-            detectors.load_weights(loaded, state, str(weights))
-            if request.is_detector
-            else load_into(loaded, state, classes, str(weights))
-        )
+        load = load_detector if request.is_detector else partial(load_into, classes=classes)
+        loaded = load(loaded, state, origin=str(weights))
     if size is not None and source != "python":
         try_once(loaded, request)
     return loaded

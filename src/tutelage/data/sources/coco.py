@@ -168,8 +168,8 @@ def _add_objects(
             fault = image.add((x, y, x + width, y + height), numbers[entry["category_id"]], crowd, area)
             corners += bool(fault) and x < width <= image.width and y < height <= image.height
             faults += [f"{where} {fault}"] if fault else []
-    looks = "They look like x₁, y₁, x₂, y₂; expected x, y, width, height." if 2 * corners > len(faults) else ""
-    refuse_faults(file, faults, looks)
+    advice = "They look like x₁, y₁, x₂, y₂; expected x, y, width, height." if 2 * corners > len(faults) else ""
+    refuse_faults(file, faults, advice)
 
 
 def _are_four(box: Any) -> bool:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from torch import Tensor
-
-from tutelage.errors import ConfigError, ModelError
-from tutelage.models.base import FILE, LoadedModel, ModelRequest
+from tutelage.errors import ConfigError
+from tutelage.models.base import LoadedModel, ModelRequest
 from tutelage.models.detectors.detr import Detr
 from tutelage.models.detectors.torchvision_detectors import FCOS, SSD, FasterRCNN, RetinaNet, TorchvisionDetector
+from tutelage.models.detectors.weights import load_detector
 from tutelage.models.pretrained import offline_unless_reachable
 from tutelage.models.providers import (
     creation_error,
@@ -62,7 +61,7 @@ def from_torchvision(request: ModelRequest) -> LoadedModel:
         )
     means, stds = normalisation(mean, std, request.channels)
     loaded = replace(loaded, mean=means, std=stds)
-    return loaded if request.local else load_weights(loaded, download_weights(choices[tag], name), f"{name}:{tag}")
+    return loaded if request.local else load_detector(loaded, download_weights(choices[tag], name), f"{name}:{tag}")
 
 
 def from_hugging_face(request: ModelRequest) -> LoadedModel:
@@ -101,23 +100,3 @@ SOURCES: Mapping[str, Callable[[ModelRequest], LoadedModel]] = {
     "python": from_callable,
 }
 """The sources of detectors, as those of other models (`models.providers.SOURCES`)."""
-
-
-def load_weights(loaded: LoadedModel, state: Mapping[str, Tensor], origin: str) -> LoadedModel:
-    """Return the detector with the tensors of a state dict that fit it; those of other classes stay as they are.
-
-    Raises: ModelError if less than half of its tensors are there.
-    """
-    own = loaded.model.state_dict()
-    prefixed = {name if name in own else f"detector.{name}": tensor for name, tensor in state.items()}
-    fitting = {name: x for name, x in prefixed.items() if name in own and own[name].shape == x.shape}
-    others = [name for name in own if name not in fitting and not name.endswith("num_batches_tracked")]
-    if len(others) > len(fitting):
-        raise ModelError(
-            f"{origin} doesn't fit {loaded.name}: {len(others)} of {len(own)} tensors are missing or of another shape, "
-            f"such as {others[0]}. Is it the same architecture? {FILE[0].upper()}{FILE[1:]}."
-        )
-    loaded.model.load_state_dict(own | fitting)
-    modules = sorted({name.rpartition(".")[0] for name in others})
-    note = f"{origin} was trained for other classes: {', '.join(modules)} start from random weights."
-    return replace(loaded, pretrained=True, untrained=[note] if modules else [])
