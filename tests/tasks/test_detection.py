@@ -207,7 +207,7 @@ def test_a_teacher_finds_the_boxes_of_unlabelled_images(teacher, tmp_path, monke
     keys = {"teacher": str(run.folder), "student": STUDENT, "method": "pkd", "baseline": False, "epochs": 1}
     taught = tutelage.distill(data=streams, scheme={"name": "pseudo_boxes", "score": 0.3}, **keys, **KEYS, out="run")
     assert taught.result["student"]["map"] >= 0
-    scheme = PseudoBoxes(None, Frozen(run.student, Detection(2)), 0.3)
+    scheme = PseudoBoxes({}, Frozen(run.student, Detection(2)), 0.3)
     batch = next(load(data, size=KEYS["size"], augment="none").batches("test", 6))
     filled = scheme.with_boxes(replace(batch, objects=batch.objects[:2]))
     assert len(filled.objects) == 6

@@ -38,7 +38,8 @@ from tutelage.teachers.moving_average import MovingAverage
 
 KEYS = {
     "data": "digits", "task": {"name": "denoising", "steps": 2, "samples": 50, "judge": "cnn2"},
-    "teacher": "timed-unet4", "student": "timed-unet2", "method": "logit_mse", "limit": 100, "batch_size": 50, "epochs": 2, "device": "cpu",
+    "teacher": "timed-unet4", "student": "timed-unet2", "method": "logit_mse",
+    "limit": 100, "batch_size": 50, "epochs": 2, "device": "cpu",
     "baseline": False, "log_every": 1,
 }  # fmt: skip
 
