@@ -200,7 +200,8 @@ def test_words_of_commands_in_text_are_keys():
     """What can't run here (downloads, GPUs) at least names keys that there are."""
     for page in (*PAGES, ROOT / "README.md"):
         for language, text in blocks(page):
-            commands = [line for line in text.splitlines() if line.startswith("tutelage ") and language == "text"]
+            lines = text.replace("\\\n", " ").splitlines()
+            commands = [line for line in lines if line.startswith("tutelage ") and language == "text"]
             for word in (word for line in commands for word in shlex.split(line) if "=" in word):
                 assert word.partition("=")[0] in {*Config.model_fields, "engine"}, f"{page.name}: {word}"
 

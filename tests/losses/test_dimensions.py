@@ -16,9 +16,19 @@ from tutelage.models import create
 from tutelage.nn.model_profile import ModelProfile, pair_stages, profile_model
 from tutelage.structures import Outputs
 
-IN_PAIRS = {name: cls for name, cls in CATALOGUE.items() if not cls.only_for and not cls.list_inputs}
+OF_OTHER_DATA = {"fgd", "fgfi", "lsp"}
+"""Losses that require boxes or a graph's edges."""
+IN_PAIRS = {
+    name: cls
+    for name, cls in CATALOGUE.items()
+    if not cls.only_for and not cls.list_inputs and name not in OF_OTHER_DATA
+}
 OF_LAYERS = {name: cls for name, cls in IN_PAIRS.items() if cls.compares != "response" or issubclass(cls, Dense)}
-OF_MAPS = {name: cls for name, cls in CATALOGUE.items() if cls.feature_format == "map" and not cls.only_for}
+OF_MAPS = {
+    name: cls
+    for name, cls in CATALOGUE.items()
+    if cls.feature_format == "map" and not cls.only_for and name not in OF_OTHER_DATA
+}
 NETWORKS = {
     1: ("conv1d-3-6", "conv1d-3-4", (40,)),
     2: ("cnn6", "cnn4", (12, 10)),

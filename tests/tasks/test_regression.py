@@ -198,7 +198,7 @@ def test_a_teacher_that_was_trained_on_another_scale_teaches_in_the_students(run
 def test_losses_of_classes_are_refused(run, tmp_path):
     with pytest.raises(ConfigError, match="KD compares classes, and this task's outputs are values"):
         tutelage.distill(data=run.result["data"]["name"], **KEYS | {"method": "kd"}, out=str(tmp_path / "run"))
-    with pytest.raises(ConfigError, match="MSE compares values, and this task's outputs are classes"):
+    with pytest.raises(ConfigError, match="MSE compares values or maps, and this task's outputs are classes"):
         tutelage.distill(data="digits", method="mse", teacher="cnn4", teacher_epochs=1, out=str(tmp_path / "run"))
 
 

@@ -71,6 +71,7 @@ def arguments(name: str) -> tuple[Any, ...]:
     arguments_by_method = {
         "forward": (batch,),
         "profile": (batch,),
+        "respond": (batch,),
         "prepare_for": (["layer2"],),
         "load_checkpoint_state": ({},),
         "prefetch": (iter([batch]),),

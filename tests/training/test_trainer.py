@@ -318,7 +318,7 @@ def test_pixels_are_learned_as_classes_are(method):
     assert student(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 8, 8)
     losses = [row["losses"]["ce"] for row in rows.of("step")]
     assert losses[-1] < losses[0]
-    assert set(rows.of("epoch")[0]["val"]) == {"miou", "accuracy", "loss"}
+    assert set(rows.of("epoch")[0]["val"]) == {"miou", "accuracy", "mean_accuracy", "dice", "loss"}
 
 
 @pytest.mark.parametrize(

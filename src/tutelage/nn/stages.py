@@ -83,7 +83,13 @@ def pyramid_levels(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     for x in layers:
         if ":" in x.name and x.is_map and x.grid > 1:
             pyramids.setdefault(module_name(x.name), []).append(x)
-    return next((levels for levels in reversed(pyramids.values()) if len(levels) > 1), [])
+    return next((levels for levels in reversed(pyramids.values()) if _is_pyramid(levels)), [])
+
+
+def _is_pyramid(levels: Sequence[LayerInfo]) -> bool:
+    """Return whether maps are several, all as wide, each smaller than the one before."""
+    grids, widths = [x.grid for x in levels], {x.shape[0] for x in levels}
+    return len(levels) > 1 and len(widths) == 1 and grids == sorted({*grids}, reverse=True)
 
 
 def find_stages(layers: Sequence[LayerInfo], blocks: set[str]) -> list[LayerInfo]:

@@ -17,8 +17,8 @@ from tutelage.utils.options import Iterations
 class Progressive(FewSteps):
     """A student of N DDIM steps learns from a teacher of 2N: one step reaches where two of the teacher's lead.
 
-    At t = i/N: z'' = the teacher's DDIM steps from z at t to t − 1/(2N) to t − 1/N; the teacher's response becomes the
-    v of the image that takes z to z'' in one step. The error of v is the paper's error of images, weighted by SNR + 1.
+    At t = i/N: w = the teacher's DDIM steps from z at t to t − 1/(2N) to t − 1/N; the teacher's response becomes the
+    v of the image that takes z to w in one step. The error of v is the paper's error of images, weighted by SNR + 1.
     The task loss isn't added. In stages, each with half the steps of the one before, the student becomes the teacher
     (`teacher: stage:…`) and its weights the next student's (`student_weights: stage:…`).
 

@@ -28,6 +28,8 @@ class PseudoBoxes(Offline):
         score: the least score of a detection that becomes an object, 0 to 1.
     """
 
+    name = "pseudo_boxes"
+
     def __init__(self, students: Player, teacher: Teacher, score: float = 0.5) -> None:
         super().__init__(students, teacher)
         self.score = score

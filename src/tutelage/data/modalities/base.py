@@ -39,7 +39,7 @@ class Modality(ABC):
         """Return whether an augmentation is defined for this modality; functions of the user's are."""
         return (
             word in (*self.crops, *self.effects)
-            or (self.takes_policies and word in alter.POLICIES)
+            or (self.takes_policies and (word in alter.POLICIES or alter.SIZED_CROP.fullmatch(word) is not None))
             or word.startswith("python:")
         )
 

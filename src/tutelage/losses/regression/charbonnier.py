@@ -11,7 +11,7 @@ from tutelage.utils.options import Positive
 class Charbonnier(Estimates):
     r"""Match the targets by the absolute difference, rounded off near 0; it needs no teacher.
 
-    L = √((s − y)² + ε²), one value per estimate.
+    L = √(d² + ε²), d = s − y, one value per estimate.
 
     Shapes: student (B, T, …) estimates, targets of the same shape, of a floating type; returns that shape.
     Paper: Charbonnier, Blanc-Féraud, Aubert, Barlaud. ICIP 1994; with ε = 0.001 in Lai, Huang, Ahuja, Yang. CVPR 2017.

@@ -25,7 +25,7 @@ class FPD(Loss):
 
     paper = "Zhang, Zhu, Ye. CVPR 2019. arXiv:1811.05419"
     compares = "response"
-    response_kinds = ("maps",)
+    response_kinds = ("values", "maps")
     zero_at_equal = False
     task_loss_weight = 0.0
 

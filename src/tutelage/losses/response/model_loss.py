@@ -19,8 +19,11 @@ class ModelLoss(Response):
     `{"losses": {name: scalar}}` beside its response: torchvision's and Hugging Face's detectors do so here. In a method
     without a loss name, each of them becomes a term of its own, called after it and weighed alike.
 
+    L = L_loss of the model, or Σ_n L_n over its own losses.
+
     loss: the name, such as "classification"; empty: all of them.
-    student_losses: the losses by name, scalars; returns a scalar. No published numbers were compared.
+    Shapes: student (B, …), whose numbers aren't used; student_losses: scalars by name. Returns a scalar.
+    No published numbers were compared.
     Raises: ConfigError if the model has no such loss.
     """
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, shown
-from tutelage.structures import Inputs
 
 LARGEST = 2_000
 """The largest number in a name: a depth or a width."""
@@ -58,10 +57,6 @@ class ZooNetwork(nn.Module):
     def parse(cls, groups: dict[str, str | None]) -> dict[str, Any]:
         """Return the constructor's arguments in the named groups of a name."""
         return {key: parse_number(text) for key, text in groups.items() if text is not None}
-
-    def example(self, samples: int, channels: int, *size: int) -> Inputs:
-        """Return inputs of zeros, to try the network with."""
-        return torch.zeros(samples, channels, *size)
 
     @classmethod
     def _is_huge(cls, classes: int, channels: int, **args: Any) -> bool:
