@@ -195,7 +195,8 @@ def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
     left_out = logit_maps(layers, raw) | reductions(layers)
     kept = [x for x in layers if x.name in intact - left_out and x.calls == 1]
     candidates = with_dimensions_of(inputs, kept)
-    stages = {x.name: stage for stage, x in enumerate(pyramid_levels(candidates) or find_stages(candidates, blocks))}
+    modules = [x for x in candidates if ":" not in x.name]
+    stages = {x.name: stage for stage, x in enumerate(pyramid_levels(candidates) or find_stages(modules, blocks))}
     return [replace(x, stage=stages.get(x.name)) for x in layers]
 
 
