@@ -23,7 +23,7 @@ class ModelLoss(Response):
 
     loss: the name, such as "classification"; empty: all of them.
     Shapes: student (B, …), whose numbers aren't used; student_losses: scalars by name. Returns a scalar.
-    No published numbers were compared.
+    Paper: none; the losses are those of the model's own paper. No published numbers were compared.
     Raises: ConfigError if the model has no such loss.
     """
 
