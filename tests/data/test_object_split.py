@@ -65,8 +65,11 @@ def test_boxes_move_with_the_image(tmp_path, augment):
 
 
 def test_policies_that_move_pixels_are_refused(tmp_path):
+    data = f"coco:{coco(tmp_path)}"
     with pytest.raises(ConfigError, match="moves or hides pixels"):
-        load(f"coco:{coco(tmp_path)}", augment="randaugment")
+        load(data, augment="randaugment")
+    with pytest.raises(ConfigError, match="cuts the images but not the objects"):
+        load(data, augment="crop-flip-24")
 
 
 def edited(tmp_path, change):

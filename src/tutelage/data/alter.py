@@ -114,6 +114,8 @@ def refuse_unsuitable(name: str, augment: str, target: str, several: bool, can_c
         check_importable(policy)
     if target in ("mask", "map", "objects"):
         refuse_moving(name, policies, target)
+    if target in ("map", "objects") and sized_crop(policies) is not None:
+        raise ConfigError(f"data {name!r}: augment={augment} cuts the images but not the {target}: use crop-flip.")
     if "resized-crop" in policies and not can_crop:
         raise ConfigError(
             f"augment='resized-crop' is for photos read from files, which {name!r} isn't: use augment=crop-flip or "
