@@ -1,82 +1,64 @@
-"""The study of detectors: blood cells (BCCD) in small images; a teacher, the student alone, and taught by four methods.
+"""Run a study of detectors on small images: a teacher, and a student alone and taught by four methods.
 
-    python bench/detection.py FOLDER [--epochs 24] [--seeds 3] [--out bench/results/detection.md]
+    python bench/detection.py BCCD --out runs/detection
 
-FOLDER has BCCD as images/ and annotations.json with a split for each image.
+BCCD is the folder of the blood cells: images/ and annotations.json with a split for each image. Every run has its own
+folder below --out; finished runs are reused, unfinished ones resumed. The table is written to detection.md below --out.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
+import shlex
+import sys
+import time
+from itertools import product
 from pathlib import Path
-from statistics import mean
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-
-import tutelage
-from tutelage.utils.intervals import confidence_interval, verdict
+from real import markdown, rows, run, slug
 
 TEACHER, STUDENT = "fcos-resnet18-64", "fcos-resnet10-32"
-METHODS: dict[str, Any] = {
-    "pkd": "pkd",
-    "fgd": "fgd",
-    "mgd": [{"name": "mgd", "mask": "positions", "weight": 2e-5}],
-    "bkd": [{"name": "bkd", "weight": 20.0}],
-}
+METHODS = ("pkd", "fgd", "[{name: mgd, mask: positions, weight: 2.0e-5}]", "20*bkd")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=24)
+    """Run everything, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder of the images and annotations.json")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--size", default="96x128")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    args, start = parser.parse_args(), time.process_time()
     torch.set_num_threads(1)
-    keys = {
-        "data": f"coco:{options.folder / 'annotations.json'}",
-        "size": options.size,
-        "batch_size": 16,
-        "optimizer": "adamw",
-        "lr": 2e-3,
-        "epochs": options.epochs,
-        "device": "cpu",
-        "progress": False,
-    }
-    folder = Path(tempfile.mkdtemp())
-    teacher = tutelage.train(TEACHER, **keys | {"epochs": 2 * options.epochs}, out=folder / "teacher")
-    lines = [f"teacher {TEACHER}: {describe(teacher.result['student'])}"]
-    alone: list[float] = []
-    for name, method in METHODS.items():
-        more = {"seeds": options.seeds, "baseline": not alone}
-        run = tutelage.distill(
-            teacher=str(teacher.folder), student=STUDENT, method=method, **keys, **more, out=folder / name
-        )
-        if not alone:
-            alone = run.result["baseline"]["values"]
-            lines.append(f"alone {STUDENT}: {describe(run.result['baseline'])}")
-        lines.append(f"{name}: {describe(run.result['student'])}, gain {gain(run.result['student']['values'], alone)}")
-        print(lines[-1], flush=True)
+    keys: dict[str, Any] = {"data": f"coco:{args.folder / 'annotations.json'}", "size": args.size, "device": "cpu"}
+    keys |= {"batch_size": 16, "optimizer": "adamw", "lr": 2e-3}
+    teacher = run(args.out / "teacher", TEACHER, None, keys | {"epochs": 2 * args.epochs, "seed": 0})
+    results: dict[Any, Any] = {"teacher": teacher}
+    for seed, method in product(range(args.seeds), ("alone", *METHODS)):
+        settings = keys | {"epochs": args.epochs, "seed": seed}
+        name, more = (None, {}) if method == "alone" else (method, {"teacher": str(args.out / "teacher")})
+        results[STUDENT, method, seed] = run(args.out / f"{slug(method)}-{seed}", STUDENT, name, settings | more)
+    table = rows(SimpleNamespace(students=[STUDENT], methods=METHODS, seeds=args.seeds, teacher=TEACHER), results)
+    data = teacher["data"]
+    lines = [
+        "# Detection",
+        "",
+        f"{data['train']} training and {data['test']} test images of {args.size} pixels; mAP. Mean ± half of the 95 % "
+        f"interval over {args.seeds} seeds of the student, one teacher of {2 * args.epochs} epochs, {args.epochs} "
+        "of every student; gains paired by seed.",
+        "",
+        markdown(table, "map"),
+        "",
+        f"    {shlex.join(['python', *sys.argv])}",
+        "",
+        f"torch {torch.__version__}; {time.process_time() - start:.0f} s of process time.",
+    ]
+    (args.out / "detection.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
-    if options.out is not None:
-        options.out.write_text("\n".join(lines) + "\n")
-    (folder / "lines.json").write_text(json.dumps(lines))
-
-
-def describe(summary: dict[str, Any]) -> str:
-    values = ", ".join(f"{100 * value:.1f}" for value in summary["values"])
-    return f"mAP {100 * mean(summary['values']):.1f} ({values}), {summary['step_ms']:.0f} ms a step"
-
-
-def gain(values: list[float], alone: list[float]) -> str:
-    differences = [100 * (a - b) for a, b in zip(values, alone, strict=True)]
-    bounds = confidence_interval(differences)
-    half = "" if bounds is None else f" ± {(bounds[1] - bounds[0]) / 2:.1f}"
-    return f"{mean(differences):+.1f}{half}: {verdict(differences)}"
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from measure import conclude, least_of_instances, show
+from step import on_batch
 from torch import Tensor, nn
 
 from tutelage import models
@@ -123,15 +124,7 @@ def step_by_trainer(network: nn.Module, data: DataModule) -> Callable[[], object
     """Return the Trainer's step on one batch."""
     trainer = Trainer(TrainerSettings(**SETTINGS), Segmentation())
     state = trainer.prepare(scheme_of(network), data)
-    batch = next(iter(state.batches.train(0)))
-
-    def step() -> None:
-        trainer._batch(state, batch)
-        state.progress.step += 1
-        if state.progress.step % trainer.settings.log_every == 0:
-            trainer._log(state)
-
-    return step
+    return on_batch(trainer, state, next(iter(state.batches.train(0))))
 
 
 def timed_by_hand(network: nn.Module, data: DataModule) -> Callable[[], object]:

@@ -29,8 +29,10 @@ from tutelage.objective.terms import Terms
 from tutelage.schemes.base import Scheme
 from tutelage.schemes.offline import Offline
 from tutelage.settings import TrainerSettings
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
+from tutelage.training.state import TrainingState
 from tutelage.training.trainer import Trainer
 
 CLASSES, BATCH, T, CE_WEIGHT = 100, 64, 4.0, 0.1
@@ -81,7 +83,11 @@ def by_trainer(scheme: Scheme, x: Tensor, y: Tensor, samples: int = BATCH, **set
     plain: dict[str, Any] = {"schedule": "constant", "lr_warmup": 0, "clip": None, "weight_decay": SGD["weight_decay"]}
     trainer = Trainer(TrainerSettings(device="cpu", lr=SGD["lr"], **plain, **settings), Classification())
     state = trainer.prepare(scheme, data)
-    batch = next(iter(state.batches.train(0)))
+    return on_batch(trainer, state, next(iter(state.batches.train(0))))
+
+
+def on_batch(trainer: Trainer, state: TrainingState, batch: Batch) -> Step:
+    """Return the Trainer's step on one batch, with what it logs."""
 
     def step() -> None:
         trainer._batch(state, batch)

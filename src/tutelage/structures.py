@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -144,7 +145,7 @@ class Batch:
             "objects": self.objects,
             "index": self.index,
             "epoch": self.epoch,
-            "boxes": self._boxes(),
+            "boxes": self._boxes,
             **(self.inputs.available() if isinstance(self.inputs, JoinedInputs) else {}),
             **self.extras,
         }
@@ -158,6 +159,7 @@ class Batch:
             objects = [{**each, "boxes": each["boxes"] * each["boxes"].new_tensor(sides * 2)} for each in objects]
         return replace(self, inputs=inputs, objects=objects)
 
+    @cached_property
     def _boxes(self) -> Tensor | None:
         """Return the objects' boxes (B, M, 4), x₁, y₁, x₂, y₂, where a sample with fewer has (0, 0, -1, -1)."""
         if not self.objects or "boxes" not in self.objects[0]:

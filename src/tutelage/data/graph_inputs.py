@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -71,13 +72,17 @@ class NodeInputs(JoinedInputs):
 
     def available(self) -> dict[str, Any]:
         """Return `adjacency` (B, B), sparse: which samples are neighbours."""
+        return {"adjacency": self._adjacency}
+
+    @cached_property
+    def _adjacency(self) -> Tensor:
         nodes, count = self["nodes"], self.samples
         place = nodes.new_full((len(self["x"]),), -1)
         place[nodes] = torch.arange(count, device=nodes.device)
         ends = place[self["edge_index"]]
         ends = ends[:, (ends >= 0).all(0)]
         values = torch.ones(ends.shape[1], dtype=torch.bool, device=ends.device)
-        return {"adjacency": torch.sparse_coo_tensor(ends, values, (count, count), check_invariants=False)}
+        return torch.sparse_coo_tensor(ends, values, (count, count), check_invariants=False)
 
 
 class GraphInputs(JoinedInputs):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from tutelage.errors import ConfigError
+from tutelage.models.detectors.base import corner_scale
 from tutelage.objective.player import Player
 from tutelage.schemes.base import SchemeContext, Turn
 from tutelage.schemes.offline import Offline
@@ -72,7 +73,7 @@ class PseudoBoxes(Offline):
         rest = batch.part(len(objects), len(batch))
         assert self.teacher is not None
         assert isinstance(rest.inputs, Tensor)
-        sides = rest.inputs.new_tensor(rest.inputs.shape[-2:]).flip(0).repeat(2)
+        sides = corner_scale(rest.inputs)
         found = self.teacher.respond(rest)
         sure = (found[..., 4] >= self.score) & (found[..., 5] >= 0)
         boxes = [(rows[kept, :4] * sides, rows[kept, 5].long()) for rows, kept in zip(found, sure, strict=True)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from tutelage.data.column_names import refuse_repeated_columns, refuse_unknown_columns
 from tutelage.data.decode import read_headers
 from tutelage.data.grouping import group_numbers
 from tutelage.data.image_files import ImageFileSplit
@@ -15,7 +16,7 @@ from tutelage.data.labelled_images import LIST_COLUMNS, Rows
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import SourceData
 from tutelage.data.sources.folder import PHOTO, SMALL
-from tutelage.errors import ConfigError, DataError, plain, unknown
+from tutelage.errors import DataError, plain
 
 NAMES = {"labelled-images:CSV": "images beside a CSV file: file, and label, labels (a;b), 0/1 columns or target="}
 
@@ -43,15 +44,9 @@ def find(
     path = to_path(where)
     every_row = Rows.read(path)
     targets = (target,) if isinstance(target, str) else tuple(target)
-    faults = [unknown("column", name, every_row.header) for name in (*targets, *drop, *([group] if group else []))
-              if name not in every_row.header]  # fmt: skip
-    if faults:
-        raise ConfigError(f"data {kind}:{plain(path)}: " + "\n".join(faults))
-    named = [*targets, *drop, *([group] if group else [])]
-    if twice := [name for name in named if named.count(name) > 1]:
-        raise ConfigError(
-            f"data {kind}:{plain(path)}: {twice[0]!r} is named twice, as target, group or drop: name each column once."
-        )
+    name, named = f"data {kind}:{plain(path)}", [*targets, *drop, *([group] if group else [])]
+    refuse_unknown_columns(name, named, every_row.header)
+    refuse_repeated_columns(name, named)
     rows = every_row.without(drop)
     others = [name for name in rows.header if name not in (rows.file_column, "split", group)]
     form, labels, floats = _targets(rows, targets, others)

@@ -12,13 +12,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from tutelage.data.column_names import refuse_unknown_columns
 from tutelage.data.grouping import group_numbers
 from tutelage.data.labelled_images import LIST_COLUMNS, Rows
 from tutelage.data.listing import SPLITS, list_files, summarise, to_path
 from tutelage.data.preparation import SourceData
 from tutelage.data.recordings import SUFFIXES, SoundForm, SoundHeader, find_copies, is_clipped, read_waveform
 from tutelage.data.sound_split import SoundSplit
-from tutelage.errors import ConfigError, DataError, plain, unknown
+from tutelage.errors import ConfigError, DataError, plain
 from tutelage.utils.options import Positive, check_options
 
 NAMES = {
@@ -95,8 +96,7 @@ def find(
     rows = _rows(to_path(where), options.pattern)
     targets = (target,) if isinstance(target, str) else tuple(target)
     named = [*targets, *drop, *([group] if group else [])]
-    if faults := [unknown("column", column, rows.header) for column in named if column not in rows.header]:
-        raise ConfigError(f"{name}: " + "\n".join(faults))
+    refuse_unknown_columns(name, named, rows.header)
     form, labels, floats = _targets(name, rows, targets, task, {*drop, group})
     paths = rows.files(SUFFIXES, "sound file")
     groups = None if group is None else group_numbers(rows.filled_column(group))

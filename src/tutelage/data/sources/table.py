@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 
+from tutelage.data.column_names import refuse_repeated_columns, refuse_unknown_columns
 from tutelage.data.grouping import group_numbers
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import EncodedSplits, SourceData
 from tutelage.data.splits import InMemorySplit, Split
 from tutelage.data.table_encoding import as_texts, fit_encoding, read_labels, read_values, sorted_classes
 from tutelage.data.table_files import DataTable, read_table
-from tutelage.errors import ConfigError, DataError, plain, unknown
+from tutelage.errors import ConfigError, DataError, plain
 
 NAMES = {
     "csv:FILE": "rows of numbers and texts with a header; target=COLUMN names the value (or several) or the class",
@@ -103,10 +104,8 @@ def _inputs(
     if not targets:
         raise ConfigError(f"{name}: name the column to estimate: target={list(table.columns)[-1]}, for instance.")
     others = [*targets, *drop, *([group] if group else [])]
-    if faults := [unknown("column", plain(column), table.columns) for column in others if column not in table.columns]:
-        raise ConfigError(f"{name}: " + "\n".join(faults))
-    if twice := [column for column in others if others.count(column) > 1]:
-        raise ConfigError(f"{name}: {twice[0]!r} is named twice, as target, group or drop: name each column once.")
+    refuse_unknown_columns(name, others, table.columns)
+    refuse_repeated_columns(name, others)
     if len(table) < FEWEST:
         raise DataError(f"{plain(table.path)}: has {len(table)} rows: expected {FEWEST} or more under the header.")
     inputs = [column for column in table.columns if column not in others]

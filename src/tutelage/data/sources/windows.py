@@ -12,12 +12,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from tutelage.data.column_names import refuse_unknown_columns
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import SourceData
 from tutelage.data.table_encoding import as_texts, read_labels, read_values, sorted_classes
 from tutelage.data.table_files import DataTable, read_table
 from tutelage.data.window_split import WindowForm, WindowSplit
-from tutelage.errors import ConfigError, DataError, plain, unknown
+from tutelage.errors import ConfigError, DataError, plain
 from tutelage.utils.options import Count, check_options
 
 NAMES = {
@@ -81,8 +82,7 @@ def find(
     options, table = reading_options(name, **(reading or {})), read_table(path)
     targets = [target] if isinstance(target, str) else list(target)
     others = [column for column in (group, options.time) if column]
-    if faults := [unknown("column", c, table.columns) for c in (*targets, *others, *drop) if c not in table.columns]:
-        raise ConfigError(f"{name}: " + "\n".join(faults))
+    refuse_unknown_columns(name, (*targets, *others, *drop), table.columns)
     if not targets:
         raise ConfigError(f"{name}: name the columns to forecast: target={list(table.columns)[-1]}, for instance.")
     classifies = task == "classification" or table.column(targets[0]).numbers is None

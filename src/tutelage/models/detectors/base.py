@@ -48,8 +48,7 @@ class Detector(nn.Module):
         x and y are fractions of the image's width and height.
         """
         assert isinstance(batch.inputs, Tensor)
-        height, width = batch.inputs.shape[-2:]
-        sides = batch.inputs.new_tensor([width, height, width, height])
+        sides = corner_scale(batch.inputs)
         rows = [
             torch.cat([each["boxes"] / sides, each["scores"][:, None], each["labels"][:, None].to(sides)], 1)
             for each in self.detect(batch.inputs)
@@ -69,6 +68,11 @@ def _without_crowds(objects: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return objects
     single = ~objects["iscrowd"].bool()
     return {name: objects[name][single] for name in ("boxes", "labels")}
+
+
+def corner_scale(images: Tensor) -> Tensor:
+    """Return the factors from fractions of images (B, C, H, W) to their pixels: W, H, W, H."""
+    return images.new_tensor(images.shape[-2:]).flip(0).repeat(2)
 
 
 def sizes_of(images: Tensor) -> list[tuple[int, int]]:

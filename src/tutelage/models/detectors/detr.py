@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from tutelage.models.detectors.base import Detector
+from tutelage.models.detectors.base import Detector, corner_scale, joined
 from tutelage.structures import Objects
 
 
@@ -29,20 +28,17 @@ class Detr(Detector):
         """Return logits (B, K, N) or (B, K + 1, N), boxes (B, 4, N), and the loss if there are objects."""
         if objects is None:
             return self._outputs(self.detector(pixel_values=images))
-        height, width = images.shape[2:]
-        scale = images.new_tensor([width, height, width, height])
+        count, scale = len(objects), corner_scale(images)
         labels = [
             {"class_labels": each["labels"], "boxes": box_convert(each["boxes"], "xyxy", "cxcywh") / scale}
             for each in self.targets(objects)
         ]
-        count = len(labels)
-        if count == len(images):
-            raw = self.detector(pixel_values=images, labels=labels)
-            return self._outputs(raw) | {"losses": {"detr": raw.loss}}
-        with_loss = self.detector(pixel_values=images[:count], labels=labels)
-        parts = [self._outputs(with_loss), self._outputs(self.detector(pixel_values=images[count:]))]
-        joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return joined | {"losses": {"detr": with_loss.loss}}
+        labelled = self.detector(pixel_values=images[:count], labels=labels)
+        parts = [self._outputs(labelled)]
+        if count < len(images):
+            parts.append(self._outputs(self.detector(pixel_values=images[count:])))
+        outputs = {name: joined([part[name] for part in parts]) for name in parts[0]}
+        return outputs | {"losses": {"detr": labelled.loss}}
 
     def _outputs(self, raw: Any) -> dict[str, Any]:
         return {"response": raw.logits.mT, "boxes": raw.pred_boxes.mT}
@@ -50,8 +46,7 @@ class Detr(Detector):
     def detect(self, images: Tensor) -> list[dict[str, Tensor]]:
         """Return each image's 100 best pairs of query and class; of DETR, each query's best class."""
         raw = self.detector(pixel_values=images)
-        height, width = images.shape[2:]
-        boxes = box_convert(raw.pred_boxes, "cxcywh", "xyxy") * images.new_tensor([width, height, width, height])
+        boxes = box_convert(raw.pred_boxes, "cxcywh", "xyxy") * corner_scale(images)
         classes = self.detector.config.num_labels
         if raw.logits.shape[2] > classes:
             scores, labels = raw.logits.softmax(2)[..., :classes].max(2)
