@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -346,3 +347,18 @@ def test_the_shell_completes_commands_keys_and_choices(line, completions):
     environment = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_TUTELAGE_COMPLETE": "complete_bash"}
     output = CliRunner().invoke(cli.app, [], prog_name="tutelage", env=environment).output
     assert output.split() == completions
+
+
+def test_check_draws_a_batch_also_for_a_run_that_it_refuses(tutelage):
+    keys = ["data=digits", "teacher=cnn4", "student=cnn2", "device=cpu"]
+    code, output = tutelage("check", *keys, "method=[{name: at, student: nowhere}]", "draw=pages/b.html")
+    assert code == 1
+    assert "a training batch is drawn in pages/b.html" in output
+    assert Path("pages/b.html").read_text(encoding="utf-8").count("data:image/png") == 12
+
+
+@pytest.mark.parametrize("path", ["b.png", "", "."])
+def test_check_refuses_to_draw_into_what_is_no_page(tutelage, path):
+    code, output = tutelage("check", "data=digits", "student=cnn2", "device=cpu", f"draw={path}")
+    assert code == 2
+    assert "expected the name of the page to write" in output

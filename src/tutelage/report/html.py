@@ -57,7 +57,7 @@ def render(run: RunRecord, task_sections: Builders) -> str:
     has_teacher = run.summary("teacher") or run.phases_with_role("teacher")
     tone, badge, sentence = summary_sections.verdict(run)
     return (
-        _templates()
+        page_templates()
         .get_template("page.html.j2")
         .render(
             student=summary_sections.student_name(run),
@@ -75,8 +75,8 @@ def render(run: RunRecord, task_sections: Builders) -> str:
 
 
 @cache
-def _templates() -> Environment:
-    """Return the page's templates, which are compiled once."""
+def page_templates() -> Environment:
+    """Return the templates of pages, which are compiled once."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(

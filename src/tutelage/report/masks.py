@@ -57,10 +57,15 @@ def class_colour(i: int, count: int) -> str:
 
 def encode_mask(mask: Any, count: int) -> str:
     """Encode a mask (H, W) as a PNG data URI, with transparent unlabelled pixels."""
+    return encode_png(colour_mask(mask, count), smooth=False)
+
+
+def colour_mask(mask: Any, count: int) -> Any:
+    """Return a mask (H, W) as pixels (H, W, 4), with transparent unlabelled ones."""
     table = np.array(
         [[*bytes.fromhex(class_colour(i, count)[1:]), 255] for i in range(count)] + [[0, 0, 0, 0]], np.uint8
     )
-    return encode_png(table[np.where(mask < count, mask, count)], smooth=False)
+    return table[np.where(mask < count, mask, count)]
 
 
 def encode_png(pixels: Any, longest: int = PIXELS, smooth: bool = True) -> str:

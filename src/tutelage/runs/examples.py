@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,18 +102,23 @@ def _images(data: DataModule, numbers: np.ndarray[Any, Any]) -> dict[str, Any]:
     """Return the test images of those numbers, uint8 (K, H, W, 3), and, under `note`, a note on how they are shown."""
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
     assert isinstance(batch.inputs, Tensor)
+    images, note = pixels_of(data, batch.inputs)
+    return {"images": images, "note": note}
+
+
+def pixels_of(data: DataModule, inputs: Tensor) -> tuple[np.ndarray[Any, Any], str]:
+    """Return a batch's inputs as pictures, uint8 (B, H, W, 3), and a note on how they are shown."""
     if data.modality != "image":
-        return _pictures(data, batch.inputs)
+        return _pictures(data, inputs)
     mean, std = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
-    pixels, note = batch.inputs.cpu() * std + mean, ""
+    pixels, note = inputs.cpu() * std + mean, ""
     if data.channels not in (1, 3):
         pixels, note = pixels[:, :1], f" Of an image's {data.channels} channels the first is shown."
     if not data.source_scale.known and not 0 <= pixels.min() <= pixels.max() <= 1:
         low, high = pixels.amin((1, 2, 3), keepdim=True), pixels.amax((1, 2, 3), keepdim=True)
         pixels = (pixels - low) / (high - low).clamp_min(torch.finfo(pixels.dtype).tiny)
         note += " Whatever normalised their values, each image is shown from its lowest to its highest."
-    images = pixels.clamp(0, 1).mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
-    return {"images": images.numpy(), "note": note}
+    return pixels.clamp(0, 1).mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy(), note
 
 
 def _objects(batch: Batch) -> dict[str, Any]:
@@ -123,18 +129,23 @@ def _objects(batch: Batch) -> dict[str, Any]:
     sizes = [each.get("size", shape) for each in batch.objects]
     rows = []
     for each, size in zip(batch.objects, sizes, strict=True):
-        boxes = each["boxes"] * (size / shape).flip(0).repeat(2)
-        rows.append(torch.cat([boxes, torch.ones(len(boxes), 1), each["labels"][:, None].float()], 1))
+        rows.append(object_rows({**each, "boxes": each["boxes"] * (size / shape).flip(0).repeat(2)}))
     padded = pad_sequence(rows, batch_first=True, padding_value=-1)
     return {"objects": padded.numpy(), "sizes": torch.stack(sizes).numpy()}
 
 
-def _pictures(data: DataModule, inputs: Tensor) -> dict[str, Any]:
+def object_rows(objects: Mapping[str, Tensor]) -> Tensor:
+    """Return objects in the form of detections (n, 6), of score 1."""
+    boxes, labels = objects["boxes"].float().cpu(), objects["labels"][:, None].float().cpu()
+    return torch.cat([boxes, torch.ones(len(boxes), 1), labels], 1)
+
+
+def _pictures(data: DataModule, inputs: Tensor) -> tuple[np.ndarray[Any, Any], str]:
     """Return inputs that aren't images as pictures, likewise."""
     grey = data.kind.pictures(inputs)
     assert grey is not None
     images = grey.mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
-    return {"images": images.numpy(), "note": " Time runs to the right, frequency upwards."}
+    return images.numpy(), " Time runs to the right, frequency upwards."
 
 
 def _small(masks: Tensor) -> np.ndarray[Any, Any]:

@@ -17,7 +17,7 @@ from tutelage.data.mixing import Mixing
 from tutelage.errors import TutelageError
 from tutelage.nn.activation_checkpointing import enable_checkpointing
 from tutelage.objective.terms import Terms
-from tutelage.runs import first_steps, teacher_skill
+from tutelage.runs import drawn_batch, first_steps, teacher_skill
 from tutelage.runs.profiling import forward_seconds, macs, peak_memory
 from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme, display_name, unwrap
@@ -175,31 +175,35 @@ class Trial:
     memory: float = 0.0
 
 
-def check(config: Config, steps: int = 0) -> Trial:
-    """Try one step of the run that a configuration describes; nothing is trained and no file is written.
+def check(config: Config, steps: int = 0, draw: Path | None = None) -> Trial:
+    """Try one step of the run that a configuration describes; nothing is trained and no other file is written.
 
-    steps: the number of real training steps to take in addition, with a copy of the student.
+    steps: the number of real training steps to take in addition, with a copy of the student. draw: the page to write of
+    the samples of a training batch.
     Raises: ConfigError and DataError if there is no data or device to try it on.
     """
     run = Run(config, folder=Path())  # with a folder given, it makes none
     notes = [Finding("warning", note) for note in run.inputs.data.notes]
     data, task, mixed = run.inputs.data, run.inputs.task, check_mixing(Mixing.of(config.mix))
     trial = Trial(data, [*notes, *check_batches(data, config.batch_size), *mixed, *task.check_data(data.labelled)])
+    drawn = data
     try:
-        _try(run, trial)
+        drawn = _try(run, trial)
         if steps:
             trial.findings += first_steps.take_first_steps(run, steps)
     except TutelageError as error:
         trial.findings += refusal_findings(error)
+    if draw is not None:
+        drawn_batch.write(draw, drawn, config)
     return trial
 
 
-def _try(run: Run, trial: Trial) -> None:
-    """Set up the run, check the teacher, then take one step."""
+def _try(run: Run, trial: Trial) -> DataModule:
+    """Set up the run, check the teacher, then take one step; return the data as the student's training gets it."""
     wired = run.dry_run(run.config.batch_size)
     if wired is None:
         trial.findings.append(Finding("ok", f"student={run.config.student} is fitted in one go, without steps"))
-        return
+        return trial.data
     scheme, data = wired.scheme, wired.data
     scheme.to(run.fabric.device)
     batch = replace(wired.batch.to(run.fabric.device), epoch=float(run.config.epochs))  # past every warm-up
@@ -232,6 +236,7 @@ def _try(run: Run, trial: Trial) -> None:
         trial.teaching = forward_seconds(trial.teacher, data, run.config)
     trial.seconds = _estimate(run, trial)
     trial.memory = peak_memory(run.fabric.device)
+    return data
 
 
 def _of_teacher(run: Run, scheme: Scheme, teacher: Teacher, data: DataModule, batch: Batch) -> list[Finding]:

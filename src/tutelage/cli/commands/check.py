@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -17,7 +18,7 @@ app = typer.Typer(add_completion=False)
 MOST_STEPS = 10_000
 COLOURS = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
-EXAMPLES = """Run one step on one batch without training anything or writing a file. An error gives exit code 1.
+EXAMPLES = """Run one step on one batch; nothing is trained, and no run folder is written. An error gives exit code 1.
 
 Shows the data, both networks, the layer pairs with their connectors, each term's value and gradient norm, and the cost
 of a step and of the run, and looks for common mistakes.
@@ -29,18 +30,24 @@ Examples:
   tutelage check study.yaml
 
   tutelage check study.yaml steps=20      also trains a copy of the student for 20 steps
+
+  tutelage check study.yaml draw=batch.html      also draws an augmented training batch with its targets
 """
 
 
 @app.command(cls=KeyValueCommand, help=EXAMPLES)
 def check(arguments: Arguments = None) -> None:
     """Check the run and print the findings."""
-    steps = [arg for arg in arguments or [] if arg.startswith("steps=")]
-    config = read_config([arg for arg in arguments or [] if arg not in steps])
+    own = {key: [arg for arg in arguments or [] if arg.startswith(f"{key}=")] for key in ("steps", "draw")}
+    config = read_config([arg for arg in arguments or [] if arg not in own["steps"] + own["draw"]])
+    steps = _step_count(own["steps"][-1]) if own["steps"] else 0
+    page = _page(own["draw"][-1]) if own["draw"] else None
     from tutelage.runs import preflight
     from tutelage.utils.console import print_lines
 
-    trial = preflight.check(config, _step_count(steps[-1]) if steps else 0)
+    trial = preflight.check(config, steps, page)
+    if page is not None:
+        print_lines(f"a training batch is drawn in {page}")
     _print_data(trial)
     if trial.student is not None:
         _print_networks(trial)
@@ -58,6 +65,14 @@ def _step_count(argument: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= MOST_STEPS):
         raise ConfigError(f"{argument}: expected the number of steps, 1 to {MOST_STEPS}.")
     return int(text)
+
+
+def _page(argument: str) -> Path:
+    """The path in draw=FILE.html."""
+    path = Path(argument.removeprefix("draw="))
+    if path.suffix != ".html" or path.is_dir():
+        raise ConfigError(f"{argument}: expected the name of the page to write, such as draw=batch.html.")
+    return path
 
 
 def _print_data(trial: Trial) -> None:
