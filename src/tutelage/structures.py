@@ -298,10 +298,13 @@ def _response(raw: Any) -> Tensor | None:
     return None
 
 
-def losses_of(raw: Any) -> dict[str, Tensor]:
-    """Return the losses in a model's raw output: those of a mapping's `losses`, by name."""
-    losses = raw.get("losses") if isinstance(raw, Mapping) else None
-    return dict(losses) if isinstance(losses, Mapping) else {}
+def training_outputs(raw: Any) -> dict[str, dict[str, Tensor]]:
+    """Return what a model that gets the ground truth returns beside its response: its `losses` and `part_targets`.
+
+    Both are mappings of tensors: its own losses, and the truth in the form of parts of its output, by their names.
+    """
+    kinds = ("losses", "part_targets")
+    return {kind: dict(raw[kind]) for kind in kinds if isinstance(raw, Mapping) and isinstance(raw.get(kind), Mapping)}
 
 
 def _kind(raw: Any) -> str:

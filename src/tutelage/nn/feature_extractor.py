@@ -19,7 +19,17 @@ from torch import Tensor, nn
 
 from tutelage.errors import ModelError, TutelageError, unknown
 from tutelage.nn.token_grid import LayerCall, convert_tokens
-from tutelage.structures import PART, Batch, Inputs, Objects, Outputs, losses_of, part_of, response_of, rows_of_samples
+from tutelage.structures import (
+    PART,
+    Batch,
+    Inputs,
+    Objects,
+    Outputs,
+    part_of,
+    response_of,
+    rows_of_samples,
+    training_outputs,
+)
 from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
@@ -80,7 +90,7 @@ class FeatureExtractor(nn.Module):
         self.store[layer] = out, count_inplace_writes(out)
 
     def forward(self, inputs: Inputs, objects: Objects | None = None) -> Outputs:
-        """Run the model and return its response, the captured features and, as `metadata["losses"]`, its own losses.
+        """Run the model and return its response, the captured features and, as metadata, what it returns in training.
 
         objects: those of the first samples, for a model that computes its own losses.
         """
@@ -99,8 +109,7 @@ class FeatureExtractor(nn.Module):
         finally:
             self.capturing = False
             self.store.clear()
-        losses = losses_of(raw)
-        return Outputs(to_float32(response), features, {"losses": losses} if losses else {})
+        return Outputs(to_float32(response), features, training_outputs(raw))
 
     def select(self, batch: Batch) -> Batch:
         """Return the batch with the inputs that the model gets."""

@@ -138,13 +138,15 @@ def _learns(model: nn.Module, inputs: Inputs, layer: str) -> bool:
 def _metadata(model: nn.Module, embedding: str) -> dict[str, Any]:
     """Properties of the model that losses use: `head`, the weight (C, D) and bias (C,) of its linear classifier.
 
-    Also `losses`: of a model that computes losses of its own in training, their names, each with 0.
+    Also of a model that computes losses of its own in training, `losses`: their names, each with 0; `part_targets`: the
+    names of the parts of its output for which it returns targets.
     """
     name, suffix, _ = embedding.partition(":in")
     head = model.get_submodule(name) if suffix else None
     linear = {"head": (head.weight, head.bias)} if isinstance(head, nn.Linear) and head.bias is not None else {}
     losses = dict.fromkeys(getattr(model, "loss_names", ()), torch.zeros(()))
-    return linear | ({"losses": losses} if losses else {})
+    targets = dict.fromkeys(getattr(model, "target_parts", ()))
+    return linear | ({"losses": losses} if losses else {}) | ({"part_targets": targets} if targets else {})
 
 
 def _last_stage(stages: Sequence[LayerInfo]) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+from torch import Tensor
+
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
 from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.pairing import RequestedLayers
 from tutelage.objective.wiring import Wiring
-from tutelage.structures import PART
+from tutelage.structures import PART, Batch, Outputs
 
 
 def kind_of_part(loss: Loss, part: str, layers: RequestedLayers) -> str:
@@ -46,6 +49,27 @@ def profiles_of_part(
             "parts agree."
         )
     return replace(student, response=x), replace(teacher, response=z)
+
+
+def batch_of_part(loss: Loss, part: str, student: ModelProfile, batch: Batch) -> Batch:
+    """Return the batch for a loss of a part; its targets are those that the student's model returns for the part.
+
+    Raises: ConfigError if the loss can't compare them at the places that have a target alone.
+    """
+    if part not in student.metadata.get("part_targets", ()):
+        return replace(batch, columns=())
+    if "targets" in loss.required_inputs() and not loss.maskable:
+        raise ConfigError(
+            f"part={part}: it has targets at some places alone, and {type(loss).__name__} compares whole outputs: use "
+            "teacher_bounded_regression, huber, mse or mae."
+        )
+    return replace(batch, columns=(), targets=torch.zeros_like(student.response))
+
+
+def targets_of(part: str, student: Outputs) -> Tensor | None:
+    """Return the targets (B, D, N) of a part that the student's model returned, NaN where there is none; or None."""
+    targets = student.metadata.get("part_targets", {}).get(part)
+    return None if targets is None else targets[: len(student.response)]
 
 
 def with_part(

@@ -117,7 +117,8 @@ class Term(CheckedArguments, nn.Module):
             self._wire(student, teacher, batch, samples, provides, request)
             return
         student, teacher = parts.profiles_of_part(self.loss, self.part, student, teacher)
-        self._wire(student, teacher, replace(batch, columns=()), samples, provides, None)
+        batch = parts.batch_of_part(self.loss, self.part, student, batch)
+        self._wire(student, teacher, batch, samples, provides, None)
         assert self.wiring is not None
         self.wiring = parts.with_part(self.wiring, self.part, student, teacher)
 
@@ -283,7 +284,10 @@ class Term(CheckedArguments, nn.Module):
             student, teacher, loss_kwargs, mask = all_gather_samples(
                 [student, teacher, loss_kwargs, mask], count_samples(student)
             )
-        mask = mask if self.part is None else None  # it is of the response's positions
+        if self.part is not None:  # the mask is of the response's positions
+            targets = parts.targets_of(self.part, student_outputs) if self.uses("targets") else None
+            mask = None if targets is None else targets.isfinite().all(1)
+            loss_kwargs |= {} if mask is None else {"targets": multitask.select_positions(targets, mask)}
         if mask is not None and self.loss.maskable:
             student, teacher, loss_kwargs = (
                 multitask.select_positions(side, mask) for side in (student, teacher, loss_kwargs)

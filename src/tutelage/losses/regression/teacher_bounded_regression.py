@@ -16,7 +16,8 @@ class TeacherBoundedRegression(Estimates):
     L = smooth L1(s, y) + ν·‖s − y‖²·1[‖s − y‖² + m > ‖t − y‖²]: the parts "truth" and "bounded".
 
     Shapes: student, teacher (B, D, …) estimates, targets of the same shape, of a floating type; each part is (B,),
-    summed over all values of a sample's estimate.
+    summed over all values of a sample's estimate. `part: boxes` of a detector gives it the boxes of the places that an
+    object is assigned to, (N, 4), in the detectors' own code.
     Paper: Chen, Choi, Yu, Han, Chandraker. NIPS 2017: ν = 0.5 for bounding boxes.
     Raises: ConfigError if ν or the margin is below 0, or shapes differ.
     """
@@ -24,6 +25,7 @@ class TeacherBoundedRegression(Estimates):
     name = "teacher_bounded_regression"
     paper = "Chen, Choi, Yu, Han, Chandraker. NIPS 2017"
     response_kinds = ("values",)
+    maskable = True
     zero_at_equal = False
     task_loss_weight = 0.0
 

@@ -21,13 +21,15 @@ class Detector(nn.Module):
 
     Its forward returns a mapping: `response`, the logits (B, K, N) of N anchors, points or queries; `boxes` (B, 4, N),
     their estimates of boxes in the detector's own code; further outputs (B, …, N); and, if there are objects, its own
-    `losses`, scalars by name, of the first len(objects) samples. `respond` returns detections.
+    `losses`, scalars by name, and `part_targets`, both of the first len(objects) samples. `respond` returns detections.
 
-    loss_names: the names of its losses. first_class: the number that the detector gives to the first class: 1 if 0 is
-    its background.
+    loss_names: the names of its losses. target_parts: the outputs for which it returns the truth in their own form, NaN
+    at places that no object is assigned to: as `part_targets`, by name. first_class: the number that the detector gives
+    to the first class: 1 if 0 is its background.
     """
 
     loss_names: tuple[str, ...]
+    target_parts: tuple[str, ...] = ()
     first_class: int = 0
 
     @abstractmethod

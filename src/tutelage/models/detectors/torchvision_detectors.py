@@ -52,9 +52,10 @@ class RetinaNet(TorchvisionDetector):
     """RetinaNet: independent logits of K classes at each anchor, and the anchors' offsets."""
 
     loss_names: tuple[str, ...] = ("classification", "bbox_regression")
+    target_parts = ("boxes",)
 
     def forward(self, images: Tensor, objects: Objects | None = None) -> dict[str, Any]:
-        """Return logits (B, K, N), boxes (B, 4, N), and the losses if there are objects."""
+        """Return logits (B, K, N), boxes (B, 4, N), and the losses and the boxes' targets if there are objects."""
         levels = list(self.features(images).values())
         heads: dict[str, Tensor] = self.detector.head(levels)
         outputs: dict[str, Any] = {"response": heads["cls_logits"].mT, "boxes": heads["bbox_regression"].mT}
@@ -64,14 +65,48 @@ class RetinaNet(TorchvisionDetector):
             first = ImageList(images[labelled], sizes_of(images[labelled]))
             anchors = self.detector.anchor_generator(first, [level[labelled] for level in levels])
             of_these = {name: x[labelled] for name, x in heads.items()}
-            outputs["losses"] = self.losses(self.targets(objects), of_these, anchors, levels)
+            targets, count = self.targets(objects), [x.shape[2] * x.shape[3] for x in levels]
+            matches = [
+                self.match(each["boxes"], of_image, count)
+                if len(each["boxes"])
+                else of_image.new_full((len(of_image),), -1, dtype=torch.int64)
+                for each, of_image in zip(targets, anchors, strict=True)
+            ]
+            outputs["losses"] = self.losses(targets, of_these, anchors, matches)
+            outputs["part_targets"] = {"boxes": self.box_targets(targets, anchors, matches)}
         return outputs
 
+    @property
+    def box_coder(self) -> Any:
+        """torchvision's coder of boxes."""
+        return self.detector.box_coder
+
+    def match(self, boxes: Tensor, anchors: Tensor, count: Sequence[int]) -> Tensor:
+        """Return the number of the box (n, 4) that each anchor is assigned to, below 0 without; count: places a level.
+
+        It is the one that overlaps most, as torchvision assigns them.
+        """
+        matches: Tensor = self.detector.proposal_matcher(box_iou(boxes, anchors))
+        return matches
+
     def losses(
-        self, targets: Objects, heads: dict[str, Tensor], anchors: list[Tensor], levels: Sequence[Tensor]
+        self, targets: Objects, heads: dict[str, Tensor], anchors: list[Tensor], matches: list[Tensor]
     ) -> dict[str, Tensor]:
         """Return the losses by name; heads: the head's outputs of the labelled images."""
-        return self.detector.compute_loss(targets, heads, anchors)
+        return self.detector.head.compute_loss(targets, heads, anchors, matches)
+
+    def box_targets(self, targets: Objects, anchors: list[Tensor], matches: list[Tensor]) -> Tensor:
+        """Return the boxes that anchors are assigned to, in their own code, (B, 4, N); NaN without."""
+        coded = []
+        for each, of_image, matched in zip(targets, anchors, matches, strict=True):
+            coded.append(of_image.new_full(of_image.shape, torch.nan))
+            near = matched >= 0
+            coded[-1][near] = self.encode(each["boxes"][matched[near]], of_image[near])
+        return torch.stack(coded).mT
+
+    def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
+        """Return boxes (n, 4) in the code of their anchors (n, 4)."""
+        return self.box_coder.encode_single(boxes, anchors)
 
 
 class FCOS(RetinaNet):
@@ -79,11 +114,31 @@ class FCOS(RetinaNet):
 
     loss_names = ("classification", "bbox_regression", "bbox_ctrness")
 
-    def losses(
-        self, targets: Objects, heads: dict[str, Tensor], anchors: list[Tensor], levels: Sequence[Tensor]
-    ) -> dict[str, Tensor]:
-        """Return the losses by name."""
-        return self.detector.compute_loss(targets, heads, anchors, [x.shape[2] * x.shape[3] for x in levels])
+    @property
+    def box_coder(self) -> Any:
+        """torchvision's coder of boxes."""
+        return self.detector.head.box_coder
+
+    def match(self, boxes: Tensor, anchors: Tensor, count: Sequence[int]) -> Tensor:
+        """Return each point's box: the smallest of those whose centre is near, and whose sides are far for the level.
+
+        Tian, Shen, Chen, He. ICCV 2019. arXiv:1904.01355, with the sampling near centres, as torchvision does it.
+        """
+        points, side = (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2] - anchors[:, 0]
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        is_near = (points[:, None] - centres).abs().amax(2) < self.detector.center_sampling_radius * side[:, None]
+        to_sides = torch.cat([points[:, None] - boxes[:, :2], boxes[:, 2:] - points[:, None]], 2)
+        least, most = 4 * side, 8 * side
+        least[: count[0]], most[-count[-1] :] = 0, torch.inf
+        farthest = to_sides.amax(2)
+        fits = is_near & (to_sides.amin(2) > 0) & (farthest > least[:, None]) & (farthest < most[:, None])
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        smallest = torch.where(fits, area, torch.inf).min(1)
+        return torch.where(smallest.values < torch.inf, smallest.indices, -1)
+
+    def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
+        """Return boxes (n, 4) in the code of their anchors (n, 4): distances of the sides, in sides of the anchor."""
+        return self.box_coder.encode(anchors, boxes)
 
 
 class SSD(RetinaNet):
@@ -93,15 +148,9 @@ class SSD(RetinaNet):
     first_class = 1
 
     def losses(
-        self, targets: Objects, heads: dict[str, Tensor], anchors: list[Tensor], levels: Sequence[Tensor]
+        self, targets: Objects, heads: dict[str, Tensor], anchors: list[Tensor], matches: list[Tensor]
     ) -> dict[str, Tensor]:
         """Return the losses by name."""
-        matches = [
-            self.detector.proposal_matcher(box_iou(target["boxes"], of_image))
-            if len(target["boxes"])
-            else of_image.new_full((len(of_image),), -1, dtype=torch.int64)
-            for target, of_image in zip(targets, anchors, strict=True)
-        ]
         return self.detector.compute_loss(targets, heads, anchors, matches)
 
 
