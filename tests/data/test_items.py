@@ -338,5 +338,5 @@ def test_a_tensor_dataset_of_grey_images():
 
 
 def test_an_unknown_task():
-    with pytest.raises(ConfigError, match="unknown task of Datasets 'detection'"):
-        from_datasets(Items((X, 0)), classes=2, task="detection")
+    with pytest.raises(ConfigError, match="unknown task of Datasets 'parsing'"):
+        from_datasets(Items((X, 0)), classes=2, task="parsing")

@@ -77,7 +77,7 @@ class FieldReader:
         inputs = {name: _to_field(name, values[name], kind) for name, kind in all_kinds.items()}
         return cls(targets, target, inputs, all_kinds, fields is None)
 
-    def sample(self, item: Any) -> tuple[dict[str, Tensor], Tensor]:
+    def sample(self, item: Any) -> tuple[dict[str, Tensor], Tensor | dict[str, Tensor]]:
         """Return the inputs by name, each of the first item's shape and dtype, and the target.
 
         Raises: DataError that names the field.

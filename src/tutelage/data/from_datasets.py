@@ -26,15 +26,22 @@ from tutelage.data.items import (
 )
 from tutelage.data.loaders import LoaderSettings, loader_settings
 from tutelage.data.map_style import MapStyleSplit, naming_sample
+from tutelage.data.object_targets import are_objects
 from tutelage.data.own_classes import class_names, dataset_class_names
 from tutelage.data.preparation import VAL, SourceData, prepare_data
 from tutelage.data.scale import PIXELS, SLACK, Scale, SourceScale
 from tutelage.data.splits import ViewSeed
 from tutelage.errors import ConfigError, DataError, unknown
 
-TASKS = ("classification", "segmentation", "regression", "multi_label", UNLABELLED)
-TARGET_KINDS = {"segmentation": "mask", "regression": "values", "multi_label": "label set", UNLABELLED: "none"}
-"""The kind of targets of each task; of others it is "label"."""
+TARGET_KINDS = {
+    "classification": "label",
+    "segmentation": "mask",
+    "regression": "values",
+    "multi_label": "label set",
+    "detection": "objects",
+    UNLABELLED: "none",
+}
+"""The kind of targets of each task."""
 
 
 def from_datasets(
@@ -64,14 +71,15 @@ def from_datasets(
             an array (H, W) or (H, W, C), or a PIL image, all of one size; or several such inputs by name, as in
             ({"rgb": x, "depth": z}, y) or {"rgb": x, "depth": z, "label": y}, of any modality. y: the class, by number
             or name; floats, the values of a regression; for task "segmentation" a mask (H, W), 255 = ignore; for task
-            "multi_label" 1 or 0 for each label. A DataLoader's batch size, workers, subset and sampling weights are
-            used for training; settings that can't be honoured are rejected.
+            "multi_label" 1 or 0 for each label; {"boxes": (n, 4), "labels": (n,)}, objects in the form of torchvision's
+            detectors: x₁, y₁, x₂, y₂ in pixels of x, and classes from 0. A DataLoader's batch size, workers, subset and
+            sampling weights are used for training; settings that can't be honoured are rejected.
         val, test: likewise; None: cut from train.
         classes: the names of the classes or labels, or their number; None: those of the Dataset. If the Dataset has
             class names, a subset of them selects these classes.
         name: the name in results and messages.
-        task: "classification", "segmentation", "regression", "multi_label", or "backbone" for images without labels (a
-            Dataset that yields x alone); None: what the first item's target tells.
+        task: "classification", "segmentation", "regression", "multi_label", "detection", or "backbone" for images
+            without labels (a Dataset that yields x alone); None: what the first item's target tells.
         mean, std: per channel, of images in [0, 1], for normalisation; if absent they are measured on bytes, and floats
             are left unchanged.
         normalised: whether floats are already normalised (False: they are pixels in [0, 1]), or the (mean, std) that
@@ -141,12 +149,13 @@ class DatasetSource:
 
     def _task(self) -> str:
         """Return the task that the first item of train tells, if there are no classes."""
-        dataset = self.sources["train"].dataset
-        if self.classes is not None or dataset_class_names(dataset, self.fields):
+        has_classes = self.classes is not None or dataset_class_names(self.sources["train"].dataset, self.fields)
+        if is_image_alone(self._first_item()) and not self.modalities:
+            return "classification" if has_classes else UNLABELLED
+        if are_objects(self._target()[1]):
+            return "detection"
+        if has_classes:
             return "classification"
-        item = self._first_item()
-        if is_image_alone(item) and not self.modalities:
-            return UNLABELLED
         target = as_tensor(self._target()[1])
         return "regression" if target is not None and target.is_floating_point() else "classification"
 
@@ -183,8 +192,8 @@ class DatasetSource:
 
     def to_source_data(self, classes: tuple[str, ...], task: str, size: tuple[int, int] | None = None) -> SourceData:
         """Read the first samples of each Dataset and return its splits, scale and size."""
-        if task not in TASKS:
-            raise ConfigError(unknown("task of Datasets", task, TASKS))
+        if task not in TARGET_KINDS:
+            raise ConfigError(unknown("task of Datasets", task, TARGET_KINDS))
         item = self._first_item()
         name, target = self._target() if task == "regression" else ("y", None)
         count = int(torch.as_tensor(target).numel()) if as_tensor(target) is not None else 0
@@ -197,8 +206,7 @@ class DatasetSource:
             samples.like = first
             samples.probe()
         names = (name,) if count == 1 else tuple(f"{name}{number}" for number in range(count))
-        target_kind = TARGET_KINDS.get(task, "label")
-        data = SourceData(task, classes, (), "none", splits, target=target_kind, value_names=names)
+        data = SourceData(task, classes, (), "none", splits, target=TARGET_KINDS[task], value_names=names)
         if isinstance(items, FieldReader):
             return self._with_fields(data, items, splits, size)
         pixels = are_pixels(image_of(item, self._pair))

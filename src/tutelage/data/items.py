@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.decode import to_tensor
+from tutelage.data.object_targets import to_objects
 from tutelage.data.splits import IGNORE
 from tutelage.errors import ConfigError, DataError
 
@@ -40,7 +41,7 @@ class ItemReader:
         """True if labels that the Dataset knows without reading its items may take the place of a look at them."""
         return self.targets.task == "classification"
 
-    def sample(self, item: Any) -> tuple[Tensor, Tensor | None]:
+    def sample(self, item: Any) -> tuple[Tensor, Tensor | dict[str, Tensor] | None]:
         """Return the image (C, H, W), uint8 or float, and the target; None without labels."""
         if self.targets.task == UNLABELLED:
             return to_image(image_of(item, self.fields)), None
@@ -66,8 +67,10 @@ class TargetReader:
     classes: tuple[str, ...] = ()
     values: int = 0
 
-    def read(self, y: Any, pixels: Tensor) -> Tensor:
-        """Return a target: the class, a mask (H, W) of these pixels, values (T,) or a set of labels (C,)."""
+    def read(self, y: Any, pixels: Tensor) -> Tensor | dict[str, Tensor]:
+        """Return a target: the class, a mask (H, W) of these pixels, their objects, values (T,) or a label set (C,)."""
+        if self.task == "detection":
+            return to_objects(y, self.classes, pixels)
         if self.task == "regression":
             return to_values(y, self.values)
         if self.task == "multi_label":

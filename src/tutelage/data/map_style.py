@@ -78,7 +78,7 @@ class MapStyleSplit(LazySplit):
             x, y = self.items.sample(raw)
             if fault := self.items.difference(x, self.like):
                 raise DataError(fault)
-            if self.labels is not None and y is not None and y != self.labels[number]:
+            if self.labels is not None and isinstance(y, Tensor) and y != self.labels[number]:
                 raise DataError(
                     f"is of class {int(y)}, but of class {int(self.labels[number])} in the Dataset's targets: correct "
                     "them, or remove `targets`."
@@ -108,7 +108,7 @@ class MapStyleSplit(LazySplit):
             targets = [y for _, y in self.read(batches, ViewSeed(), self.source.workers) if y is not None]
             self.all_values = torch.cat(targets)
             return
-        if task in (UNLABELLED, "multi_label"):
+        if task in (UNLABELLED, "multi_label", "detection"):
             for number in probed:
                 self.item(number, ViewSeed())
             return
@@ -135,8 +135,8 @@ class MapStyleSplit(LazySplit):
         for number in range(len(self)) if self.content else self._evenly_spaced():
             x, y = self.item(number, ViewSeed())
             for value in (*([x] if isinstance(x, Tensor) else x.values()), y):
-                if value is not None:
-                    digest.update(value.contiguous().numpy().data)
+                for tensor in value.values() if isinstance(value, dict) else () if value is None else (value,):
+                    digest.update(tensor.contiguous().numpy().data)
         if self.weights is not None:
             digest.update(self.weights.numpy().data)
         return digest.hexdigest()
