@@ -31,7 +31,7 @@ import yaml
 
 import tutelage
 from tutelage import recipes
-from tutelage.errors import TutelageError
+from tutelage.errors import Interrupted, TutelageError
 from tutelage.utils import registry
 from tutelage.utils.intervals import confidence_interval, verdict
 
@@ -51,6 +51,8 @@ def run(folder: Path, model: str, method: str | None, keys: dict[str, Any]) -> d
         else:
             terms = yaml.safe_load(method) if method.startswith("[") else method
             finished = tutelage.distill(model, method=terms, baseline=False, out=str(folder), **keys)
+    except Interrupted:
+        raise
     except TutelageError as error:
         print(f"{folder.name}: {error}", flush=True)
         return {"failed": str(error)}

@@ -53,6 +53,8 @@ class Loss(DataclassModule):
       every pair, stages deep to shallow, the teachers in turn for each.
     - `maskable`: True if it compares distributions along dim 1 position by position, so that a mask can be applied to
       its inputs.
+    - `by_position`: whether each of its values (B, …) is of its own position alone, so that a mask may be applied to
+      them in place of its inputs.
     - `needs_teacher`: False for a loss of the student's outputs and the targets alone.
     - `class_dim`: the dimension along which both responses must have as many classes; None if they needn't.
     - `data_dependent_size`: whether the number of its values depends on the batch's content; distributed processes
@@ -85,6 +87,7 @@ class Loss(DataclassModule):
     list_inputs: ClassVar[tuple[str, ...]] = ()
     all_stages: ClassVar[bool] = False
     maskable: ClassVar[bool] = False
+    by_position: ClassVar[bool] = False
     needs_teacher: ClassVar[bool] = True
     class_dim: ClassVar[int | None] = 1
     data_dependent_size: ClassVar[bool] = False

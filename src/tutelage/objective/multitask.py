@@ -1,4 +1,4 @@
-"""Parts of outputs and targets: one of several label columns, or some positions.
+"""Parts of outputs and targets: one of several label columns.
 
 With K label columns, targets are (B, K), and a response has the columns' logits side by side.
 """
@@ -14,6 +14,7 @@ from tutelage.data.multitask_targets import column_slices
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, LossValues
 from tutelage.nn.model_profile import ModelProfile
+from tutelage.objective.masking import select_positions
 from tutelage.policies.base import SampleWeight, Temperature
 from tutelage.utils.dataclass_module import DataclassModule
 
@@ -84,18 +85,6 @@ def refuse_columns(
             f"{name} compares with each of several teachers, and here each of them outputs a label column of its own; "
             "use a loss of one response, such as kd: it gets all columns."
         )
-
-
-def select_positions(value: Any, mask: Tensor) -> Any:
-    """Return the positions in the mask: rows (N, C) of logits (B, C, …), and (N,) of values by position.
-
-    Of a mask of single outputs, (B, C, …), the outputs (N,) in it.
-    """
-    if isinstance(value, list):
-        return [select_positions(x, mask) for x in value]
-    if isinstance(value, Mapping):
-        return {k: v[mask] if isinstance(v, Tensor) and v.shape == mask.shape else v for k, v in value.items()}
-    return None if value is None else (value if value.shape == mask.shape else value.movedim(1, -1))[mask]
 
 
 def _cut(side: Any, span: slice) -> Any:

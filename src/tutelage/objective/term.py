@@ -15,7 +15,7 @@ from tutelage.errors import ConfigError, unknown
 from tutelage.losses.base import Loss, LossValues
 from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
-from tutelage.objective import multitask, parts
+from tutelage.objective import masking, multitask, parts
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.reduction import mean, multiply
 from tutelage.objective.wiring import Wiring, WiringRequest, available_inputs, wire
@@ -287,12 +287,13 @@ class Term(CheckedArguments, nn.Module):
         if self.part is not None:  # the mask is of the response's positions
             targets = parts.targets_of(self.part, student_outputs) if self.uses("targets") else None
             mask = None if targets is None else targets.isfinite().all(1)
-            loss_kwargs |= {} if mask is None else {"targets": multitask.select_positions(targets, mask)}
-        if mask is not None and self.loss.maskable:
-            student, teacher, loss_kwargs = (
-                multitask.select_positions(side, mask) for side in (student, teacher, loss_kwargs)
-            )
-        values = self._compare(student, teacher, loss_kwargs)
+            loss_kwargs |= {} if mask is None else {"targets": masking.select_positions(targets, mask)}
+        if mask is None or not self.loss.maskable:
+            values = self._compare(student, teacher, loss_kwargs)
+        else:
+            by_position = self.loss.by_position and not (self.policies() or self._columns())
+            compare = masking.values_at if by_position else masking.compare_at
+            values = compare(mask, self._compare, student, teacher, loss_kwargs)
         return mean(values, mask is not None or self.loss.data_dependent_size or bool(self._columns()))
 
     def _of_features(self, wiring: Wiring, student_outputs: Outputs, teacher_outputs: Outputs, batch: Batch) -> Tensor:

@@ -16,7 +16,7 @@ from tutelage.data.multitask_targets import split_columns
 from tutelage.errors import DataError, ModelError, NotFinite
 from tutelage.losses.base import Loss
 from tutelage.nn.feature_extractor import eval_no_grad, respond
-from tutelage.objective.multitask import select_positions
+from tutelage.objective.masking import select_positions
 from tutelage.objective.reduction import mean
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task

@@ -22,6 +22,7 @@ class CE(Response):
     """
 
     paper = "Szegedy, Vanhoucke, Ioffe, Shlens, Wojna. CVPR 2016. arXiv:1512.00567 (label smoothing)"
+    by_position = True
     needs_teacher = False
     zero_at_equal = False
     ignores = ("shift of logits",)

@@ -22,6 +22,7 @@ class KD(Response):
     """
 
     paper = "Hinton, Vinyals, Dean. NIPS-W 2014. arXiv:1503.02531"
+    by_position = True
     ignores = ("shift of logits",)
     default_weight = 0.9
     task_loss_weight = 0.1
@@ -47,6 +48,7 @@ class SoftCE(Response):
 
     name = "soft_ce"
     paper = "Yang, Cui, Chen, Che, Liu, Wang, Hu. ACL 2020. arXiv:2002.12620"
+    by_position = True
     zero_at_equal = False
     ignores = ("shift of logits",)
 
