@@ -126,9 +126,13 @@ def somewhere(tmp_path, monkeypatch):
     ):
         make()
     named = {"configuration": "study", "policies": "policies", "stages": "stages", "peers": "peers"}
-    for page, name in (named | {"regression": "privileged", "unlabelled": "streams", "graphs": "glnn"}).items():
+    for page, name in (
+        named | {"regression": "privileged", "unlabelled": "streams", "graphs": "glnn", "systems": "intrusion"}
+    ).items():
         first = next(text for language, text in blocks(DOCS / f"{page}.md") if language == "yaml")
         Path(f"{name}.yaml").write_text(first)
+    _, staged = (text for language, text in blocks(DOCS / "systems.md") if language == "yaml")
+    Path("pedestrians.yaml").write_text(staged)
     *_, last = (text for language, text in blocks(DOCS / "stages.md") if language == "yaml")
     Path("other-data.yaml").write_text(last)
     whole, short = plan.RunPlan.settings, {"epochs": 1}

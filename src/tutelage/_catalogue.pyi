@@ -94,6 +94,7 @@ from tutelage.losses.regression.teacher_bounded_regression import TeacherBounded
 from tutelage.losses.regression.uncertainty_weighted import UncertaintyWeighted as UncertaintyWeighted
 from tutelage.losses.relation.cc import CC as CC
 from tutelage.losses.relation.cc import CCNeighbours as CCNeighbours
+from tutelage.losses.relation.class_prototypes import ClassPrototypes as ClassPrototypes
 from tutelage.losses.relation.compress import CompRess as CompRess
 from tutelage.losses.relation.crd import CRD as CRD
 from tutelage.losses.relation.darkrank import HardDarkRank as HardDarkRank
