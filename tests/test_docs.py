@@ -126,9 +126,8 @@ def somewhere(tmp_path, monkeypatch):
     ):
         make()
     named = {"configuration": "study", "policies": "policies", "stages": "stages", "peers": "peers"}
-    for page, name in (
-        named | {"regression": "privileged", "unlabelled": "streams", "graphs": "glnn", "systems": "intrusion"}
-    ).items():
+    named |= {"regression": "privileged", "unlabelled": "streams", "graphs": "glnn", "systems": "intrusion"}
+    for page, name in named.items():
         first = next(text for language, text in blocks(DOCS / f"{page}.md") if language == "yaml")
         Path(f"{name}.yaml").write_text(first)
     _, staged = (text for language, text in blocks(DOCS / "systems.md") if language == "yaml")
