@@ -90,6 +90,10 @@ class Split(ABC):
         samples.content = content
         return samples
 
+    def for_evaluation(self) -> Self:
+        """Return the same samples without what is only for training."""
+        return self
+
     def column(self, number: int) -> Split:
         """Select the samples that have a label in this column, with this label only."""
         raise DataError(f"{type(self).__name__}: its samples have no label columns; remove the column.")
