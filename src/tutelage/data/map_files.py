@@ -63,13 +63,14 @@ class MapReader:
         values = raw.astype(np.float64)
         if self.unknown is not None:
             values = np.where(values == self.unknown, np.nan, values)
-        values *= self.scale
-        self._refuse_wrong(path, values)
-        return torch.from_numpy(values.astype(np.float32))
+        with np.errstate(over="ignore"):
+            single = (values * self.scale).astype(np.float32)
+        self._refuse_wrong(path, single)
+        return torch.from_numpy(single)
 
     def _refuse_wrong(self, path: Path, values: Any) -> None:
         if np.isinf(values).any():
-            raise DataError(f"{plain(path)}: has infinite values: expected NaN where the value isn't known.")
+            raise DataError(f"{plain(path)}: has infinite or too large values: expected NaN where it isn't known.")
         known = values[np.isfinite(values)]
         if self.least is not None and known.size and known.min() < self.least:
             raise DataError(
