@@ -56,7 +56,8 @@ def check_predictions(run: Any) -> None:
 def test_a_graph_network_teaches_a_perceptron_on_all_nodes(cora: str, tmp_path: Path) -> None:
     streams = {"unlabelled": {"source": cora.replace("graph:", "graph-nodes:"), "share": 0.7}}
     networks = {"teacher": "gcn-2-16", "student": "node-mlp-8", "teacher_epochs": 20, "method": "kd+rkd+lsp"}
-    run = tutelage.distill(data=cora, **networks, **TAUGHT, streams=streams, out=str(tmp_path / "run"))
+    keys = TAUGHT | {"streams": streams, "task": "node_classification"}
+    run = tutelage.distill(data=cora, **networks, **keys, out=str(tmp_path / "run"))
     assert run.result["task"] == "node_classification"
     assert run.result["teacher"]["accuracy"] > 0.8
     assert run.result["student"]["accuracy"] > 0.4

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tutelage.data.single_precision import to_float32
 from tutelage.errors import DataError, plain
 
 Array = np.ndarray[Any, Any]
@@ -62,8 +63,7 @@ class GraphFile:
         x = dense if dense is not None else self._csr(str(stem))
         if x.ndim != 2 or x.dtype.kind not in "fiub" or 0 in x.shape:
             raise self.fault(f"x is {x.dtype} {x.shape}: expected numbers (N, D), a row for each node.")
-        with np.errstate(over="ignore"):
-            single = x.astype(np.float32)
+        single = to_float32(x)
         if (bad := ~np.isfinite(single).all(1)).any():
             raise self.fault(
                 f"x, row {int(bad.argmax())}: a feature is NaN, infinite or too large: expected finite numbers."

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tutelage.data.map_targets import IMAGES, KINDS, MapForm
 from tutelage.data.preparation import SourceData, restored
+from tutelage.data.single_precision import to_float32
 from tutelage.errors import DataError, plain
 from tutelage.structures import Inputs
 
@@ -96,8 +97,7 @@ def _maps(path: Path, key: str, arrays: Arrays) -> Tensor:
         raise DataError(
             f"{plain(path)}: {key} is {y.dtype} of shape {arrays[key].shape}: expected numbers (N, {channels}, H, W)."
         )
-    with np.errstate(over="ignore"):
-        single = y.astype(np.float32)
+    single = to_float32(y)
     if np.isinf(single).any():
         row = int(np.flatnonzero(np.isinf(single).reshape(len(y), -1).any(1))[0])
         raise DataError(

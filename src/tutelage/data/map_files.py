@@ -16,6 +16,7 @@ from torch import Tensor
 from tutelage.data.augment import random_crop_box
 from tutelage.data.decode import ImageFile, to_tensor
 from tutelage.data.map_targets import MapForm
+from tutelage.data.single_precision import to_float32
 from tutelage.data.splits import InMemorySplit, LazySplit, Sample, ViewSeed
 from tutelage.errors import DataError, plain
 
@@ -63,8 +64,7 @@ class MapReader:
         values = raw.astype(np.float64)
         if self.unknown is not None:
             values = np.where(values == self.unknown, np.nan, values)
-        with np.errstate(over="ignore"):
-            single = (values * self.scale).astype(np.float32)
+        single = to_float32(values * self.scale)
         self._refuse_wrong(path, single)
         return torch.from_numpy(single)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from tutelage.data.column_names import refuse_repeated_columns, refuse_unknown_columns
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import SourceData
+from tutelage.data.single_precision import to_float32
 from tutelage.data.table_encoding import as_texts, read_labels, read_values, sorted_classes
 from tutelage.data.table_files import DataTable, read_table
 from tutelage.data.window_split import WindowForm, WindowSplit
@@ -116,17 +117,16 @@ def find(
     return SourceData("forecasting", (), (options.window,), "none", splits, notes=table.notes, **about)
 
 
-def _read_floats(table: DataTable, column: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _read_floats(table: DataTable, column: str) -> Any:
     """Return a column's numbers as floats of 32 bits.
 
     Raises: DataError that names a cell beyond their range, or the column if they don't tell its numbers apart.
     """
     numbers = read_values(table, column)
-    with np.errstate(over="ignore"):
-        floats = numbers.astype(np.float32)
+    floats = to_float32(numbers)
     if (beyond := ~np.isfinite(floats)).any():
         row = int(beyond.argmax())
-        raise DataError(f"{table.place(row, column)}: {numbers[row]:g}: expected numbers up to 1e38.")
+        raise DataError(f"{table.place(row, column)}: {numbers[row]:g} is beyond 3e38: scale the column.")
     if np.abs(floats - numbers).max() > COARSE * numbers.std() > 0:
         raise DataError(
             f"{plain(table.path)}: {column} varies by {numbers.std():.3g} around {numbers.mean():.3g}, which 32 bits "
