@@ -237,6 +237,7 @@ CASES = {
     "negative": (lambda p: folder(p, "density", write=write_negative), r"00.npy: has the"),
     "unreadable": (lambda p: folder(p, write=write_text), r"00.npy: can't be read"),
     "maps.json": (lambda p: note(folder(p), p / "maps.json", {"scale": -1}), "'scale'"),
+    "true scale": (lambda p: note(folder(p), p / "maps.json", {"scale": True}), "'scale'"),
     "outside": (lambda p: points_csv(p, ["0.png,99,5,3,4,,"]), r"line 2: nose is at \(99, 5\), outside"),
     "half a point": (lambda p: points_csv(p, ["0.png,9,,3,4,,"]), r"line 2: nose is \('9', ''\)"),
     "point columns": (lambda p: points_csv(p, [], "file,nose_x,nose_y,l_ear_x,l_ear_y,r_ear_x,z"), "r_ear_y"),

@@ -22,7 +22,7 @@ SOURCE_OPTIONS = ("target", "group", "drop", "heatmaps", "reading", "neighbours"
 """The options that only some sources have."""
 
 OF_READING = ("reading", "neighbours")
-"""Those of them that hold for all samples, also for unlabelled ones beside the data."""
+"""The options that hold for all samples, also for unlabelled ones beside the data."""
 
 
 @cache
