@@ -77,6 +77,8 @@ def unknown(kind: str, name: str, known: Iterable[str], listed: str = "") -> str
     "unknown loss 'zzz'. Known: 50, which `tutelage list losses` lists."
     """
     names = sorted(known)
+    if not names:
+        return f"unknown {kind} {shown(name)!r}: there are none."
     near = difflib.get_close_matches(shown(name), names, n=3, cutoff=0.6)
     hint = f": did you mean {' or '.join(map(repr, near))}?" if near else ":" if len(names) <= FEW else "."
     listing = (

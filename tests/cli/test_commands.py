@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from cli.networks import QUICK, network
+from small import communities
 from typer.testing import CliRunner
 
-from tutelage import cli
+from tutelage import api, cli
 from tutelage.cli import FOLDER
 from tutelage.config.schema import Config
 from tutelage.utils import registry
@@ -128,6 +129,33 @@ def test_layers_of_a_name_and_of_a_run(tutelage, finished):
     assert "496 parameters, input 1 × 8 × 8" in output
     _, output = tutelage("layers", "cnn2", "data=digits")
     assert "496 parameters, input 1 × 8 × 8" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "output"),
+    [
+        ("seg4", "layer4", "32 × 4 × 4"),
+        ("unet4", "layer3", "16 × 8 × 8"),
+        ("edsr4x16-x2", "upsample", "16 × 64 × 64"),
+        ("timed-unet4", "layer2", "8 × 16 × 16"),
+        ("tcn-2-4", "layer2", "4 × 32"),
+        ("gcn-2-16", "body", "16"),
+        ("gin-2-16-pool", "body", "16"),
+        ("fcos-resnet10-32", "detector.backbone:0", "32 × 4 × 4"),
+    ],
+)
+def test_layers_of_networks_of_every_task(tutelage, name, layer, output):
+    code, text = tutelage("layers", name)
+    assert code == 0, text
+    assert re.search(rf"^{layer} +\w+ +{output} ", text, re.MULTILINE), text
+
+
+def test_layers_of_a_run_on_a_graph(tutelage, tmp_path):
+    data = communities(tmp_path / "small.npz")
+    keys = {"epochs": 1, "device": "cpu", "out": str(tmp_path / "run")}
+    run = api.train("gcn-2-8", data=data, **keys)
+    assert re.search(r"body +\w+ +8 ", tutelage("layers", str(run.folder))[1])
+    assert re.search(r"body +\w+ +8 ", tutelage("layers", "gcn-2-8", f"data={data}")[1])
 
 
 def test_list_and_show_know_every_part(tutelage):

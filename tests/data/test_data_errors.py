@@ -87,6 +87,20 @@ def test_npz(tmp_path, made, changed, words):
         load(f"npz:{made.npz(tmp_path / 'a.npz', **changed)}")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y_train": np.where(np.arange(20) == 3, 10**12, 0)}, "has the label 1000000000000: expected labels from 0"),
+        ({"x_train": np.full((20, 1, 32), 1e300)}, "x_train, row 0, has NaN, infinite or too large values"),
+    ],
+)
+def test_numbers_that_are_much_too_large_are_refused(tmp_path, changes, message):
+    arrays = {"x_train": np.zeros((20, 1, 32)), "y_train": np.arange(20) % 2, "modality": "series"} | changes
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        load(f"npz:{tmp_path / 'x.npz'}")
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"plain words"])
 def test_npz_that_is_none(tmp_path, content):
     (tmp_path / "a.npz").write_bytes(content)

@@ -114,6 +114,10 @@ def write_negative(path, image):
     np.save(path.with_suffix(".npy"), -1.0 * image[..., 0])
 
 
+def write_huge(path, image):
+    np.save(path.with_suffix(".npy"), 1e300 * image[..., 0].astype(float) + 1e300)
+
+
 def write_text(path, image):
     path.with_suffix(".npy").write_text("no")
 
@@ -209,10 +213,21 @@ def test_points_beside_images(tmp_path):
 
 X, Y = ramp(), np.ones((30, 1, 16, 16), np.float32)
 ONE_INF, TWO = Y.copy(), Y.repeat(2, 1)
+HALF = np.full((30, 1, 2), 3.0)
+HALF[4, 0, 0] = np.nan
 ONE_INF[3, 0, 2, 2], FAR = np.inf, np.full((30, 1, 2), 99.0)
 CASES = {
-    "nothing known": (lambda p: save(p / "a.npz", x_train=X, y_train=Y * np.nan), "aren't known"),
-    "all 0": (lambda p: save(p / "a.npz", x_train=X, y_train=Y * 0), "are 0"),
+    "nothing known": (lambda p: save(p / "a.npz", x_train=X, y_train=Y * np.nan), "y_train has no value that is known"),
+    "untested": (lambda p: save(p / "a.npz", x_train=X, y_train=Y, x_test=X, y_test=Y * np.nan), "y_test has"),
+    "no distance": (lambda p: save(p / "a.npz", x_train=X, y_train=-Y), "above 0, as distances are"),
+    "all 0": (lambda p: save(p / "a.npz", x_train=X, y_train=Y * 0, kinds=["mass"]), "are 0"),
+    "too large": (lambda p: save(p / "a.npz", x_train=X, y_train=Y * np.float64(1e300)), "row 0, has infinite or too"),
+    "large file": (lambda p: folder(p, write=write_huge), r"00.npy: has infinite or too large"),
+    "same names": (lambda p: save(p / "a.npz", x_train=X, y_train=TWO, values=["a", "a"]), "expected each name once"),
+    "half known": (lambda p: save(p / "a.npz", x_train=X, y_train=HALF, point_names=["a"]), r"row 4: a is at \[nan, 3"),
+    "same points": (lambda p: save(p / "a.npz", x_train=X, y_train=FAR.repeat(2, 1), point_names=["a", "a"]), "once"),
+    "no flip_pairs": (lambda p: (points_csv(p, []), {"heatmaps": {"flip_pairs": False}}), r"=False.*\[\] for"),
+    "nested pairs": (lambda p: (points_csv(p, []), {"heatmaps": {"flip_pairs": [[[1], 2]]}}), "expected pairs"),
     "infinite": (lambda p: save(p / "a.npz", x_train=X, y_train=ONE_INF), "y_train, row 3, has infinite"),
     "kinds": (lambda p: save(p / "a.npz", x_train=X, y_train=Y, kinds=["speed"]), "expected one of value, x"),
     "channels": (lambda p: save(p / "a.npz", x_train=X, y_train=Y, x_test=X, y_test=TWO), "y_test is"),
@@ -222,6 +237,7 @@ CASES = {
     "negative": (lambda p: folder(p, "density", write=write_negative), r"00.npy: has the"),
     "unreadable": (lambda p: folder(p, write=write_text), r"00.npy: can't be read"),
     "maps.json": (lambda p: note(folder(p), p / "maps.json", {"scale": -1}), "'scale'"),
+    "true scale": (lambda p: note(folder(p), p / "maps.json", {"scale": True}), "'scale'"),
     "outside": (lambda p: points_csv(p, ["0.png,99,5,3,4,,"]), r"line 2: nose is at \(99, 5\), outside"),
     "half a point": (lambda p: points_csv(p, ["0.png,9,,3,4,,"]), r"line 2: nose is \('9', ''\)"),
     "point columns": (lambda p: points_csv(p, [], "file,nose_x,nose_y,l_ear_x,l_ear_y,r_ear_x,z"), "r_ear_y"),

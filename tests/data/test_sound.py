@@ -168,6 +168,12 @@ def test_labels_splits_and_names_that_dont_fit_are_refused(tmp_path, tones):
         load(f"sound:{tmp_path / 'empty'}")
     with pytest.raises(ConfigError, match="expected one column of classes: target=COLUMN"):
         load(f"sound:{tones}", reading=PATTERN, target=["label", "speaker"])
+    for named in ({"target": "speaker", "drop": ["speaker"]}, {"target": "speaker", "group": "speaker"}):
+        with pytest.raises(ConfigError, match="'speaker' is named twice"):
+            load(f"sound:{tones}", reading=PATTERN, **named)
+    for target, pattern in (("file", "{label}_{speaker}_{take}"), ((), "{a}_{b}_{c}")):
+        with pytest.raises(ConfigError, match=r"expected one column of classes: target=COLUMN, of [al]"):
+            load(f"sound:{tones}", reading={"pattern": pattern}, target=target)
     with pytest.raises(ConfigError, match=r"size=.*: recordings have a length: set reading"):
         load(f"sound:{tones}", reading=PATTERN, size=16)
     with pytest.raises(ConfigError, match="augment=crop-flip isn't for sound data: use none, shift, time-crop, gain"):

@@ -40,6 +40,12 @@ def test_built_in_networks(name, stages, embedding):
     assert (names(result), result.embedding) == (stages, embedding)
 
 
+@pytest.mark.parametrize("depth", [2, 3])
+def test_blocks_are_stages_not_the_layers_within(depth):
+    result = profile_model(models.create(f"tcn-{depth}-4", classes=4, channels=1).model, Batch(torch.zeros(2, 1, 24)))
+    assert names(result) == [f"layer{k + 1}" for k in range(depth)]
+
+
 def test_a_segmentation_networks_decoder_begins_no_stage():
     result = profile(models.create("seg8", classes=4, task="segmentation").model, 32)
     assert names(result) == ["layer1", "layer2", "layer3", "layer4"]

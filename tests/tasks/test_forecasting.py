@@ -9,10 +9,13 @@ from safetensors.torch import load_file
 from small import Crash, CrashAt
 
 import tutelage
+from tutelage.config.schema import check
 from tutelage.data import load
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError, DataError
+from tutelage.runs.data import load_data
 from tutelage.tasks.forecast_metrics import ForecastMetrics, naive_mase
+from tutelage.tasks.forecasting import Forecasting
 
 READING = {"window": 12, "horizon": 4, "time": "time", "season": 6}
 
@@ -91,8 +94,13 @@ def changed(row, column, cell):
     return rows
 
 
+CLASSES = {"target": "state", "drop": []}
+LENGTH = {"window": 8, "time": "time"}
 REFUSED = [
     (changed(50, 1, ""), {}, {}, "line 52, column 'load': .*missing"),
+    (changed(50, 2, "1e300"), {}, {}, "line 52, column 'heat': 1e.300 is beyond 3e38"),
+    ([[*row[:2], 1e9 + float(row[2]), row[3]] for row in rows_of()], {}, {}, "heat varies by 0.\\d+ around 1e.09"),
+    (None, CLASSES, {"window": 8}, "reading: horizon, season is for forecasts, and state is a class"),
     (changed(50, 2, "nan"), {}, {}, "line 52, column 'heat': .*missing"),
     (
         [row for n, row in enumerate(rows_of()) if n != 50],
@@ -105,14 +113,23 @@ REFUSED = [
     ([*rows_of(60)], {}, {}, "no window of 16 rows fits into the rows of val"),
     (None, {"target": "lod"}, {}, "unknown column 'lod': did you mean 'load'"),
     (None, {"target": ()}, {}, "name the columns to forecast"),
+    (None, {"target": ["load", "load"]}, {}, "'load' is named twice"),
+    (None, {"target": "load", "drop": ["load"]}, {}, "'load' is named twice"),
+    (None, {"target": "time"}, {}, "'time' is named twice"),
+    (
+        [[f"2000-0{n % 9 + 1}" if n < 9 else f"2{n:03}-01", *row[1:]] for n, row in enumerate(rows_of())],
+        {},
+        {},
+        "leave time out if the steps are months",
+    ),
     (None, {"group": "state"}, {}, "line 42, column 'state': the rows of 'a' aren't together"),
     (None, {}, {"window": 1}, "window=1: expected a number of 2 or more"),
     (None, {}, {"windows": 8}, "unknown option of data .*: reading 'windows'"),
     ([[*row[:1], 5, *row[2:]] for row in rows_of()], {}, {}, "the naive forecast makes no error in training"),
     (
         [[*row[:3], "ab"[n % 2]] for n, row in enumerate(rows_of())],
-        {"target": "state", "drop": []},
-        {"window": 8},
+        CLASSES,
+        LENGTH,
         "no window of .* has one state in all its rows",
     ),
 ]
@@ -122,7 +139,24 @@ REFUSED = [
 def test_tables_that_are_no_series_are_refused(tmp_path, rows, keys, reading, message):
     keys = {"target": "load", "drop": [] if "group" in keys else ["state"]} | keys
     with pytest.raises((DataError, ConfigError), match=message):
-        load(table(tmp_path / "a.csv", rows), reading=READING | reading, **keys)
+        load(table(tmp_path / "a.csv", rows), reading=reading if reading is LENGTH else READING | reading, **keys)
+
+
+def test_times_may_have_an_offset(tmp_path):
+    rows = [[f"{row[0]}:00+02:00", *row[1:]] for row in rows_of()]
+    plain, offset = (load(table(tmp_path / f"{n}.csv", x), reading=READING, target="load", drop=["state"])
+                     for n, x in enumerate((None, rows)))  # fmt: skip
+    assert plain.train.series.equal(offset.train.series)
+
+
+def test_windows_without_labels_may_join_as_a_stream(tmp_path):
+    name = table(tmp_path / "a.csv")
+    keys = {"data": name, "target": "load", "drop": ["state"], "reading": READING, "limit": 20}
+    networks = {"student": "tcn-2-4", "teacher": "gru-1-4", "method": "logit_mse"}
+    data = load_data(check(keys | networks | {"streams": {"unlabelled": {"source": name}}}))
+    assert (
+        Forecasting.from_data(data).scale == load(name, target="load", drop=["state"], reading=READING).train.form.scale
+    )
 
 
 def test_networks_know_the_order_of_times():

@@ -30,6 +30,7 @@ from tutelage.schemes.consistency_distillation import ConsistencyDistillation
 from tutelage.schemes.few_steps import at_steps
 from tutelage.schemes.progressive import Progressive
 from tutelage.structures import Outputs
+from tutelage.tasks.denoising import Denoising
 from tutelage.tasks.frechet import frechet_distance, precision_and_recall
 from tutelage.tasks.generation_checks import check_images
 from tutelage.tasks.regression import Regression
@@ -321,6 +322,20 @@ def test_images_without_labels_need_a_trained_judge(run, tmp_path):
     keys = {"data": f"images:{tmp_path / 'images'}", "size": 8, "epochs": 1, "batch_size": 50, "device": "cpu"}
     with pytest.raises(ConfigError, match="judge=cnn2 is trained on labels"):
         tutelage.train("timed-unet2", **keys, task=KEYS["task"], out=str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        ("cnn2000x", "unknown model 'cnn2000x'"),
+        ("seg4", "a network for segmentation, not for classification"),
+        ("RUN", "was trained for denoising: expected a classifier"),
+    ],
+)
+def test_a_network_that_is_no_classifier_is_refused_as_judge_before_training(run, judge, message):
+    name = str(run.folder) if judge == "RUN" else judge
+    with pytest.raises(ConfigError, match=message):
+        Denoising.from_data(load_data(check(KEYS)), judge=name, samples=20)
 
 
 def test_few_and_equal_images_are_found():

@@ -56,7 +56,8 @@ def check_predictions(run: Any) -> None:
 def test_a_graph_network_teaches_a_perceptron_on_all_nodes(cora: str, tmp_path: Path) -> None:
     streams = {"unlabelled": {"source": cora.replace("graph:", "graph-nodes:"), "share": 0.7}}
     networks = {"teacher": "gcn-2-16", "student": "node-mlp-8", "teacher_epochs": 20, "method": "kd+rkd+lsp"}
-    run = tutelage.distill(data=cora, **networks, **TAUGHT, streams=streams, out=str(tmp_path / "run"))
+    keys = TAUGHT | {"streams": streams, "task": "node_classification"}
+    run = tutelage.distill(data=cora, **networks, **keys, out=str(tmp_path / "run"))
     assert run.result["task"] == "node_classification"
     assert run.result["teacher"]["accuracy"] > 0.8
     assert run.result["student"]["accuracy"] > 0.4
@@ -161,6 +162,13 @@ def test_a_node_has_the_same_neighbours_in_any_batch(cora: str) -> None:
     assert whole["edge_index"].shape == graph.edge_index.shape
 
 
+@pytest.mark.parametrize("missing", [{}, {"val": None}, {"train": None, "val": None, "test": None}])
+def test_neighbours_are_drawn_in_training_alone(missing: dict[str, Any], tmp_path: Path) -> None:
+    data = datasets.load(communities(tmp_path / "some.npz", **missing), neighbours=[2, 1])
+    sizes = {split: len(next(data.batches(split, 4)).inputs["x"]) for split in ("train", "val", "test")}
+    assert sizes["train"] < sizes["val"] == sizes["test"] == 90
+
+
 def test_samples_that_are_neighbours(cora: str) -> None:
     batch: Batch = next(datasets.load(cora).batches("test", 45))
     adjacency = batch.available()["adjacency"].to_dense()
@@ -173,6 +181,10 @@ def test_samples_that_are_neighbours(cora: str) -> None:
     assert LSP()(student, teacher, adjacency=batch.available()["adjacency"]).equal(dense)
 
 
+SPARSE = {
+    "x": None, "x_data": np.ones(90), "x_indices": np.arange(90) % 3, "x_indptr": np.arange(91),
+    "x_shape": np.array([90, 3]),
+}  # fmt: skip
 BAD_NODES = {
     r"edges, row 1: joins the nodes \[2, 90\]": {"edges": np.array([[0, 1], [2, 90]])},
     r"edges, row 0: joins the nodes \[-1, 3\]": {"edges": np.array([[-1, 3]])},
@@ -192,6 +204,25 @@ BAD_NODES = {
     r"train has 0, whose label isn't known": {"y": np.where(np.arange(90) == 0, -1, np.arange(90) % 3)},
     r"it has val, test and no train": {"train": None},
     r"expected two or more": {"y": np.zeros(90, np.int64)},
+    r"y, row 3: 1000000000000: expected classes from 0 to 89": {"y": np.where(np.arange(90) == 3, 10**12, 0)},
+    r"y, row 1: 1: expected classes from 0 to 0": {"class_names": np.array("one")},
+    r"x, row 2: a feature is NaN, infinite or too large": {"x": np.where(np.arange(90) == 2, 1e300, 1.0)[:, None]},
+    r"directed is bool \(2,\)": {"directed": np.array([True, False])},
+    r"directed is <U2 \(\)": {"directed": np.array("no")},
+    r"adj_indices is float64": {"edges": None, "adj_indices": np.ones(90), "adj_indptr": np.arange(91)},
+    r"adj_indptr doesn't fit 90 rows of 5 cells": {
+        "edges": None, "adj_indices": np.arange(5), "adj_indptr": np.arange(91)},
+    r"adj_indptr doesn't fit 90 rows of 90 cells": {
+        "edges": None, "adj_indices": np.arange(90), "adj_indptr": np.r_[np.arange(44), 40, np.arange(45, 91)]},
+    r"no array adj_indptr": {"edges": None, "adj_indices": np.arange(90)},
+    r"adj_indices, row 4: joins the nodes \[4, 90\]": {
+        "edges": None, "adj_indices": np.where(np.arange(90) == 4, 90, 0), "adj_indptr": np.arange(91)},
+    r"x_indptr doesn't fit 90 rows of 90 cells: expected 91 numbers that rise from 0 to 90": {
+        **SPARSE, "x_indptr": np.r_[np.arange(90), 97]},
+    r"x_indptr doesn't fit": {**SPARSE, "x_indptr": np.r_[3, np.arange(1, 91)]},
+    r"x_shape is \[90.0, 3.0\]": {**SPARSE, "x_shape": np.array([90.0, 3.0])},
+    r"x_data is \(1, 90\)": {**SPARSE, "x_data": np.ones((1, 90))},
+    r"x, row 7: column 3: expected columns from 0 to 2": {**SPARSE, "x_indices": np.where(np.arange(90) == 7, 3, 0)},
 }  # fmt: skip
 BAD_GRAPHS = {
     r"sizes, row 2: 0: expected graphs of one node": {"sizes": np.array([3, 3, 0])},
@@ -228,6 +259,7 @@ REFUSED = [
     ({"student": "gcn-2-8", "mix": "mixup"}, "mixup"),
     ({"student": "gcn-2-8", "size": 8}, "graphs have no size"),
     ({"student": "gcn-2-8", "augment": "shift"}, "isn't for node data"),
+    ({"student": "gcn-2-8", "augment": "python:math:sin"}, "isn't for node data: use none."),
 ]
 
 
@@ -235,6 +267,12 @@ REFUSED = [
 def test_keys_that_do_not_fit_are_refused(keys: dict[str, Any], message: str, cora: str, tmp_path: Path) -> None:
     with pytest.raises(TutelageError, match=message):
         tutelage.train(keys["student"], data=cora, **KEYS | {"epochs": 1} | others(keys), out=str(tmp_path / "run"))
+
+
+def test_nodes_without_labels_alone_are_refused(cora: str, tmp_path: Path) -> None:
+    nodes = cora.replace("graph:", "graph-nodes:")
+    with pytest.raises(ConfigError, match="has no labels, which node_classification requires"):
+        tutelage.distill(data=nodes, teacher="gcn-2-8", student="gcn-2-8", **KEYS, out=str(tmp_path / "run"))
 
 
 def test_forms_of_edges_and_features(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tutelage import data as datasets
 from tutelage import models
 from tutelage.data.degrade import Degradation, degraded
 from tutelage.data.map_targets import MapForm, unit_scale
+from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.regression.charbonnier import Charbonnier
 from tutelage.losses.regression.huber import Huber
@@ -93,6 +95,8 @@ def test_an_untrained_network_returns_the_bicubic_image():
     assert torch.allclose(network(batch.inputs), interpolate(batch.inputs, (8, 8), mode="bicubic"), atol=1e-6)
     figures = evaluate(network, data.batches("test", 64), task, 1).values
     assert figures["psnr"] == pytest.approx(input_psnr(task, data, "test", 64), abs=1e-3)
+    assert task.measure(network, data, "test", 64)["input_psnr"] == pytest.approx(figures["psnr"], abs=1e-3)
+    assert task.measure(network, replace(data, channels=2, mean=(0.0,) * 2, std=(1.0,) * 2), "test", 64) == {}
     with pytest.raises(ModelError, match="edsr4x16-x2"):
         task.response(torch.zeros(1, 1, 4, 4), batch)
 
@@ -111,6 +115,9 @@ def test_tasks_refuse_other_data():
     digits = degraded(datasets.load("digits"), Degradation(noise=9))
     with pytest.raises(ConfigError, match="expected x, y"):
         Flow.from_data(digits)
+    assert Restoration.from_data(digits).values.names == ("grey",)
+    with pytest.raises(ConfigError, match="of any range: name their channels grey, or red, green and blue"):
+        Restoration.from_data(replace(digits, values=ValueTargets(("y",), (0.0,), (2.5,))))
     with pytest.raises(ConfigError, match="compares classes, and this task's outputs are maps"):
         tutelage.distill(
             data="digits", degrade={"noise": 9}, teacher="edsr1x2", student="edsr1x2", method="kd", epochs=1

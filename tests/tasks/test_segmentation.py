@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import tutelage
 from tutelage import data as datasets
 from tutelage import models
+from tutelage.config.schema import check
 from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import profile_model
 from tutelage.nn.windows import average_windows
@@ -113,6 +114,8 @@ def test_a_metric_of_boundaries_requires_a_tolerance():
     assert Segmentation(boundary=2).decided_by("boundary_f1").metric == "boundary_f1"
     with pytest.raises(ConfigError, match="boundary: 2"):
         Segmentation().decided_by("boundary_f1")
+    with pytest.raises(ConfigError, match="window=0: expected a side in pixels"):
+        check({"student": "seg4", "teacher": "seg4", "task": {"name": "segmentation", "window": 0}})
     with pytest.raises(ConfigError, match="stride of the window's size at most"):
         Segmentation.from_data(scenes(), window=4, stride=5)
 
@@ -282,6 +285,13 @@ def test_a_segformer_teaches_by_logits_relations_and_memories(run):
     tables = np.load(run.folder / "student-0" / "tables.npz")
     assert tables["overlap"].shape == (3, 4)
     assert tables["boundary"].shape == (3, 2)
+
+
+@pytest.mark.parametrize("loss", ["ifvd", "cirkd_memory"])
+def test_a_loss_for_fewer_classes_is_refused(loss, tmp_path):
+    keys = {"data": write_shapes(tmp_path / "data"), "teacher": "seg2", "student": "seg2", "epochs": 1, "device": "cpu"}
+    with pytest.raises(ConfigError, match=f"term '{loss}': num_classes=2, and the student predicts 3 classes"):
+        tutelage.distill(**keys, method=[{"name": loss, "num_classes": 2}], out=str(tmp_path / "run"))
 
 
 def test_the_report_shows_masks_and_a_table_of_classes(run):

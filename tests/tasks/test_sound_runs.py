@@ -7,9 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small import Crash, CrashAt
-from sounds import folder_of_tones
+from sounds import folder_of_tones, tone, write
 
 import tutelage
+from tutelage.config.schema import check
+from tutelage.errors import ConfigError, DataError
+from tutelage.runs.data import load_data
 
 READING = {"rate": 2000, "seconds": 0.4, "pattern": "{label}_{speaker}_{take}"}
 KEYS = {"reading": READING, "batch_size": 12, "device": "cpu", "epochs": 2, "augment": "time-crop+gain+band-mask"}
@@ -57,6 +60,36 @@ def test_a_run_that_was_killed_resumes_to_the_same_student(data, tmp_path):
     resumed = tutelage.resume(tmp_path / "cut")
     one, two = (load_file(x.folder / "student.safetensors") for x in (whole, resumed))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(("student", "teacher"), [("mel:4000:8:cnn2", "m5-4"), ("m5-4", "spectrogram:1000:cnn2")])
+def test_a_network_for_another_rate_is_refused(data, tmp_path, student, teacher):
+    with pytest.raises(ConfigError, match=r"spectrogram is for \d,000 samples a second, and .* has 2,000"):
+        tutelage.distill(student, teacher, data, **KEYS | {"reading": READING | {"seconds": 0.6}}, out=str(tmp_path))
+
+
+def test_a_run_isnt_evaluated_on_recordings_of_another_rate(run, data):
+    other = READING | {"rate": 1000, "resample": True}
+    network = tutelage.load(next(run.folder.glob("teacher*/*.safetensors")))
+    with pytest.raises(ConfigError, match=r"is for 2,000 samples a second, and .* has 1,000"):
+        tutelage.evaluate(network, data=data, reading=other)
+
+
+def test_unlabelled_recordings_are_read_as_the_labelled_ones(data, tmp_path):
+    for number in range(20):
+        write(tmp_path / f"{'ab'[number % 2]}/{number}.wav", tone(100 + number, 0.7))
+    keys = KEYS | {"streams": {"unlabelled": {"source": f"sound:{tmp_path}"}}, "augment": "gain"}
+    reading = {"reading": {"rate": 2000, "seconds": 0.4, "pattern": READING["pattern"]}}
+    with pytest.raises(DataError, match="its name doesn't fit pattern"):
+        load_data(check({"student": "conv1d-2-4", "teacher": "m5-4", "data": data, **keys | reading}))
+    folder = tmp_path.with_name("labelled")
+    for number in range(40):
+        write(folder / f"{number % 2}/{number}.wav", tone(number, 0.3))
+    plain = keys | {"student": "conv1d-2-4", "teacher": "m5-4", "data": f"sound:{folder}"}
+    joined = load_data(check(plain | {"reading": {"rate": 2000, "seconds": 0.4}})).train
+    assert {part.form.length for part in joined.parts} == {800}
+    with pytest.raises(ConfigError, match=r"has size \(1400,\), and .* \(600,\): expected the same"):
+        load_data(check(plain | {"reading": {"rate": 2000}}))
 
 
 def test_speakers_that_training_hasnt_heard_are_verified(data, tmp_path):

@@ -8,6 +8,7 @@ from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.multi_task import MultiTask
 from tutelage.tasks.segmentation import Segmentation
+from tutelage.utils import registry
 
 
 def figures(task, classes: int, *batches):
@@ -63,3 +64,8 @@ def test_the_truth_is_cross_entropy_and_the_figure_that_decides_is_named():
         assert (task.metric, task.higher_is_better) == (metric, True)
         assert metric in figures(task, 2, (torch.randn(1, 2, 2, 2), torch.zeros(1, 2, 2).long()))
     assert Classification().mask(Batch(torch.zeros(1, 1))) is None
+
+
+def test_a_task_is_named_as_data_name_it():
+    for name, entry in registry.catalogue("tasks").items():
+        assert entry.module.rpartition(".")[2] == name, "data of this task would refuse task=NAME"

@@ -17,9 +17,11 @@ def refuse_unknown_columns(name: str, named: Sequence[str], columns: Collection[
 
 
 def refuse_repeated_columns(name: str, named: Sequence[str]) -> None:
-    """Refuse a column that two of the options target, group and drop name.
+    """Refuse a column that two options, such as target, group and drop, name.
 
     Raises: ConfigError.
     """
     if twice := [column for column in named if named.count(column) > 1]:
-        raise ConfigError(f"{name}: {twice[0]!r} is named twice, as target, group or drop: name each column once.")
+        raise ConfigError(
+            f"{name}: {twice[0]!r} is named twice, as target, group, drop or time: name each column once."
+        )

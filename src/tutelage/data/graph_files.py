@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tutelage.data.single_precision import to_float32
 from tutelage.errors import DataError, plain
 
 Array = np.ndarray[Any, Any]
@@ -62,42 +63,60 @@ class GraphFile:
         x = dense if dense is not None else self._csr(str(stem))
         if x.ndim != 2 or x.dtype.kind not in "fiub" or 0 in x.shape:
             raise self.fault(f"x is {x.dtype} {x.shape}: expected numbers (N, D), a row for each node.")
-        bad = ~np.isfinite(x).all(1) if x.dtype.kind == "f" else np.zeros(len(x), bool)
-        if bad.any():
-            raise self.fault(f"x, row {int(bad.argmax())}: a feature is NaN or infinite: expected finite numbers.")
-        return torch.from_numpy(x.astype(np.float32))
+        single = to_float32(x)
+        if (bad := ~np.isfinite(single).all(1)).any():
+            raise self.fault(
+                f"x, row {int(bad.argmax())}: a feature is NaN, infinite or too large: expected finite numbers."
+            )
+        return torch.from_numpy(single)
 
     def _csr(self, stem: str) -> Array:
         from scipy.sparse import csr_matrix
 
-        missing = [f"{stem}_{part}" for part in CSR if f"{stem}_{part}" not in self.arrays]
-        if missing:
-            raise self.fault(f"no array {missing[0]}: a CSR matrix has {', '.join(f'{stem}_{part}' for part in CSR)}.")
-        data, indices, indptr, shape = (self.arrays[f"{stem}_{part}"] for part in CSR)
-        if shape.shape != (2,) or np.prod(shape.astype(float)) > CELLS:
+        self._require(stem, CSR)
+        data, shape = self.arrays[f"{stem}_data"], self.arrays[f"{stem}_shape"]
+        if shape.shape != (2,) or shape.dtype.kind not in "iu" or np.prod(shape.astype(float)) > CELLS:
             raise self.fault(f"{stem}_shape is {shape.tolist()}: expected two numbers of at most {CELLS:,} cells.")
-        if len(indptr) != shape[0] + 1 or len(data) != len(indices) or (np.diff(indptr) < 0).any():
-            raise self.fault(
-                f"{stem}_indptr, {stem}_indices and {stem}_data don't fit a CSR matrix of {shape[0]} rows."
-            )
+        indices, starts = self._columns(stem, int(shape[0]))
+        if data.shape != indices.shape:
+            raise self.fault(f"{stem}_data is {data.shape}, and {stem}_indices {indices.shape}: expected the same.")
         outside = (indices < 0) | (indices >= shape[1])
         if outside.any():
-            row = int(np.searchsorted(indptr, int(outside.argmax()), side="right")) - 1
+            row = int(np.searchsorted(starts, int(outside.argmax()), side="right")) - 1
             raise self.fault(
                 f"{stem}, row {row}: column {indices[outside][0]}: expected columns from 0 to {shape[1] - 1}."
             )
-        return np.asarray(csr_matrix((data, indices, indptr), shape=tuple(shape.tolist())).toarray())
+        return np.asarray(csr_matrix((data, indices, starts), shape=tuple(shape.tolist())).toarray())
+
+    def _columns(self, stem: str, rows: int) -> tuple[Array, Array]:
+        """Return the columns of a CSR matrix's cells, and where each row of cells starts, the last number their end."""
+        self._require(stem, CSR[1:3])
+        indices, starts = (self.arrays[f"{stem}_{part}"] for part in CSR[1:3])
+        for part, array in zip(CSR[1:3], (indices, starts), strict=True):
+            if array.ndim != 1 or array.dtype.kind not in "iu":
+                raise self.fault(f"{stem}_{part} is {array.dtype} {array.shape}: expected a list of integers.")
+        starts = starts.astype(np.int64)
+        if len(starts) != rows + 1 or starts[0] or starts[-1] != len(indices) or (np.diff(starts) < 0).any():
+            raise self.fault(
+                f"{stem}_indptr doesn't fit {rows} rows of {len(indices)} cells: expected {rows + 1} numbers that rise "
+                f"from 0 to {len(indices)}."
+            )
+        return indices, starts
+
+    def _require(self, stem: str, parts: Sequence[str]) -> None:
+        """Refuse a CSR matrix without one of these arrays."""
+        names = [f"{stem}_{part}" for part in parts]
+        if missing := [name for name in names if name not in self.arrays]:
+            raise self.fault(f"no array {missing[0]}: a CSR matrix has {', '.join(names)}.")
 
     def edges(self, nodes: int) -> Array:
         """Return the edges (E, 2), from and to: edges (E, 2), or edge_index (2, E), or adj_… of a CSR matrix."""
-        name = next((name for name in ("edges", "edge_index") if name in self.arrays), "")
-        if not name and "adj_indices" in self.arrays:
-            matrix = self.arrays["adj_indptr"] if "adj_indptr" in self.arrays else np.zeros(0, np.int64)
-            if len(matrix) != nodes + 1:
-                raise self.fault(f"adj_indptr has {len(matrix)} numbers: expected {nodes + 1}, one more than nodes.")
-            edges = np.stack([np.repeat(np.arange(nodes), np.diff(matrix)), self.arrays["adj_indices"]], 1)
-        elif not name:
+        name = next((name for name in ("edges", "edge_index", "adj_indices") if name in self.arrays), "")
+        if not name:
             raise self.fault(f"no edges, only {', '.join(self.arrays)}: expected edges (E, 2) or edge_index (2, E).")
+        if name == "adj_indices":
+            indices, starts = self._columns("adj", nodes)
+            edges = np.stack([np.repeat(np.arange(nodes), np.diff(starts)), indices.astype(np.int64)], 1)
         else:
             edges = self.arrays[name].T if name == "edge_index" else self.arrays[name]
         if edges.ndim != 2 or edges.shape[1] != 2 or edges.dtype.kind not in "iu":
@@ -107,10 +126,17 @@ class GraphFile:
         if outside.any():
             row = int(outside.argmax())
             raise self.fault(
-                f"{name or 'adj'}, row {row}: joins the nodes {edges[row].tolist()}, and there are {nodes}: expected "
-                f"numbers from 0 to {nodes - 1}."
+                f"{name}, row {row}: joins the nodes {edges[row].tolist()}, and there are {nodes}: expected numbers "
+                f"from 0 to {nodes - 1}."
             )
         return edges.astype(np.int64)
+
+    def is_directed(self) -> bool:
+        """Return whether edges keep their directions: `directed`, one truth value; False if there is none."""
+        value = self.first("directed")
+        if value is not None and (value.size != 1 or value.dtype.kind not in "biu"):
+            raise self.fault(f"directed is {value.dtype} {value.shape}: expected True or False.")
+        return value is not None and bool(value.item())
 
     def labels(self, count: int, of: str = "nodes") -> tuple[Tensor, tuple[str, ...]]:
         """Return the classes (N,), -1 where it isn't known, and the classes' names."""
@@ -120,7 +146,8 @@ class GraphFile:
         if y.ndim != 1 or y.dtype.kind not in "iu" or len(y) != count:
             raise self.fault(f"y is {y.dtype} {y.shape}: expected integers ({count},), a class for each of the {of}.")
         names = self.first("class_names")
-        classes = int(y.max(initial=0)) + 1 if names is None else len(names)
+        names = None if names is None else np.atleast_1d(names)
+        classes = min(int(y.max(initial=0)) + 1, count) if names is None else len(names)
         outside = (y < -1) | (y >= classes)
         if outside.any():
             row = int(outside.argmax())
@@ -137,7 +164,7 @@ class GraphFile:
             return None
         if array.ndim != 1 or array.dtype.kind not in "biu" or not len(array):
             raise self.fault(f"{split} is {array.dtype} {array.shape}: expected a mask ({count},) or numbers.")
-        if array.dtype == bool or (len(array) == count and array.max() <= 1 and count > 2):
+        if array.dtype == bool or (len(array) == count > 2 and {*array.tolist()} <= {0, 1}):
             if len(array) != count:
                 raise self.fault(f"the mask {split} has {len(array)} rows: expected {count}.")
             array = array.nonzero()[0]

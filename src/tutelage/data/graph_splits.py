@@ -72,6 +72,10 @@ class NodeSplit(Split):
         """Select some of the nodes; the graph stays whole."""
         return type(self)(self.graph, self.nodes[rows], self.targets, self.neighbours)
 
+    def for_evaluation(self) -> Self:
+        """Return the nodes with the whole graph."""
+        return type(self)(self.graph, self.nodes, self.targets)
+
     def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[Sample]:
         """Yield the nodes with their graph, which isn't copied; `workers` has no effect."""
         graph = self.graph

@@ -37,9 +37,11 @@ class HeatmapOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.sigma, int | float) or isinstance(self.sigma, bool) or not 0.3 <= self.sigma <= 100:
             raise ConfigError(f"heatmaps: sigma={self.sigma!r}: expected a number of pixels from 0.3 to 100.")
-        pairs = self.flip_pairs if isinstance(self.flip_pairs, list | tuple) else None if self.flip_pairs else ()
-        if pairs is None or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
-            raise ConfigError(f"heatmaps: flip_pairs={self.flip_pairs!r}: expected pairs of points, such as [[1, 2]].")
+        pairs = () if self.flip_pairs is None else self.flip_pairs
+        if not isinstance(pairs, list | tuple) or not all(map(_is_pair, pairs)):
+            raise ConfigError(
+                f"heatmaps: flip_pairs={self.flip_pairs!r}: expected pairs of points, such as [[1, 2]]; [] for none."
+            )
 
     @classmethod
     def of(cls, options: Mapping[str, Any] | None) -> Self:
@@ -70,6 +72,13 @@ class HeatmapOptions:
         if len({*numbers}) < len(numbers):
             raise ConfigError(f"heatmaps: flip_pairs={self.flip_pairs}: expected each point once.")
         return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _is_pair(pair: object) -> bool:
+    """Return whether it is two numbers or names of points."""
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
+        return False
+    return all(isinstance(point, int | str) and not isinstance(point, bool) for point in pair)
 
 
 def mirrored_pairs(names: Sequence[str]) -> list[tuple[int, int]]:

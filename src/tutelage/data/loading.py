@@ -21,6 +21,9 @@ from tutelage.utils import registry
 SOURCE_OPTIONS = ("target", "group", "drop", "heatmaps", "reading", "neighbours")
 """The options that only some sources have."""
 
+OF_READING = ("reading", "neighbours")
+"""The options that hold for all samples, also for unlabelled ones beside the data."""
+
 
 @cache
 def _sources() -> tuple[ModuleType, ...]:
@@ -104,17 +107,24 @@ def load(
     return replace(data, source_options=source_options | of_split | of_classes)
 
 
-def load_unlabelled(name: str, size: tuple[int, int] | None = None, fingerprint: str = "names") -> DataModule:
+def load_unlabelled(
+    name: str, size: tuple[int, int] | None = None, fingerprint: str = "names", **source_options: Any
+) -> DataModule:
     """Load data by name whose labels aren't used: train has all samples of its source's training split.
 
     Raises: as `load`; ConfigError for data that a function of one's own made.
     """
     source, kind, where = _find(name)
-    found = source.find(kind, where, size)
+    found = source.find(kind, where, size, **_options_of(source, name, source_options))
     if isinstance(found, DataModule):
         return prepare_data(name, found, size=size, fingerprint=fingerprint)
     train = found.splits["train"]
     return prepare_data(name, replace(found, splits=dict.fromkeys(SPLITS, train)), fingerprint=fingerprint)
+
+
+def same_source(name: str, other: str) -> bool:
+    """Return whether data of two names have one source, and so the same options."""
+    return _find(name)[0] is _find(other)[0]
 
 
 def may_share_samples(name: str) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tutelage.data.map_targets import IMAGES, KINDS, MapForm
 from tutelage.data.preparation import SourceData, restored
+from tutelage.data.single_precision import to_float32
 from tutelage.errors import DataError, plain
 from tutelage.structures import Inputs
 
@@ -35,6 +36,11 @@ def map_source(
     channels = targets["train"].shape[1]
     names, kinds = _channels(path, arrays, channels)
     task = _task(names, kinds)
+    for split, y in targets.items():
+        known = y[~y.isnan()]
+        if not len(known) or (task == "depth" and known.max() <= 0):
+            what = "above 0, as distances are" if len(known) else "known"
+            raise DataError(f"{plain(path)}: y_{split} has no value that is {what}: is it the right array?")
     found = SourceData(task, (), splits={}, target="map", value_names=names, map_form=MapForm(kinds), **form, **more)
     if task == "restoration":
         low, high = (float(f(targets["train"][~targets["train"].isnan()])) for f in (torch.min, torch.max))
@@ -51,6 +57,7 @@ def read_points(path: Path, arrays: Arrays, inputs: Mapping[str, Inputs]) -> tup
     Raises: DataError for arrays of another form, or points outside of the images.
     """
     names, targets = tuple(map(str, np.atleast_1d(arrays["point_names"]))), {}
+    _refuse_repeated(path, "point_names", names)
     for split, x in inputs.items():
         y = arrays.get(f"y_{split}")
         if not isinstance(x, Tensor) or x.dim() != 4 or y is None or y.dtype.kind not in "iuf" or y.shape[1:] != (
@@ -69,6 +76,13 @@ def read_points(path: Path, arrays: Arrays, inputs: Mapping[str, Inputs]) -> tup
                 f"{plain(path)}: y_{split}, row {row}: {names[point]} is at {y[row, point].tolist()}, outside of the "
                 f"image of {wide}×{high}: expected pixels, or NaN if it isn't visible."
             )
+        unknown = np.isnan(shares)
+        if (half := unknown.any(2) & ~unknown.all(2)).any():
+            row, point = (int(numbers[0]) for numbers in np.nonzero(half))
+            raise DataError(
+                f"{plain(path)}: y_{split}, row {row}: {names[point]} is at {y[row, point].tolist()}: expected two "
+                "numbers, or NaN twice if it isn't visible."
+            )
         targets[split] = torch.from_numpy(shares.astype(np.float32)).flatten(1)
     return names, targets
 
@@ -83,10 +97,13 @@ def _maps(path: Path, key: str, arrays: Arrays) -> Tensor:
         raise DataError(
             f"{plain(path)}: {key} is {y.dtype} of shape {arrays[key].shape}: expected numbers (N, {channels}, H, W)."
         )
-    if np.isinf(y).any():
-        row = int(np.flatnonzero(np.isinf(y).reshape(len(y), -1).any(1))[0])
-        raise DataError(f"{plain(path)}: {key}, row {row}, has infinite values: expected NaN where it isn't known.")
-    return torch.from_numpy(np.ascontiguousarray(y.astype(np.float32)))
+    single = to_float32(y)
+    if np.isinf(single).any():
+        row = int(np.flatnonzero(np.isinf(single).reshape(len(y), -1).any(1))[0])
+        raise DataError(
+            f"{plain(path)}: {key}, row {row}, has infinite or too large values: expected NaN where it isn't known."
+        )
+    return torch.from_numpy(np.ascontiguousarray(single))
 
 
 def _channels(path: Path, arrays: Arrays, channels: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -94,6 +111,7 @@ def _channels(path: Path, arrays: Arrays, channels: int) -> tuple[tuple[str, ...
     kinds = tuple(map(str, np.atleast_1d(arrays["kinds"]))) if "kinds" in arrays else ("value",) * channels
     default = kinds if len({*kinds}) == channels > 1 else tuple(f"y{k}" for k in range(channels))
     names = tuple(map(str, np.atleast_1d(arrays["values"]))) if "values" in arrays else default
+    _refuse_repeated(path, "values", names)
     for key, found, known in (("kinds", kinds, KINDS), ("values", names, names)):
         if len(found) != channels or any(x not in known for x in found):
             some = f" of {', '.join(KINDS)}" if key == "kinds" else ""
@@ -101,6 +119,11 @@ def _channels(path: Path, arrays: Arrays, channels: int) -> tuple[tuple[str, ...
                 f"{plain(path)}: {key} is {list(found)}: expected one{some} for each of {channels} channels."
             )
     return names, kinds
+
+
+def _refuse_repeated(path: Path, key: str, names: Sequence[str]) -> None:
+    if len({*names}) < len(names):
+        raise DataError(f"{plain(path)}: {key} is {list(names)}: expected each name once.")
 
 
 def _task(names: Sequence[str], kinds: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 from tutelage.data.augment import random_crop_box
 from tutelage.data.decode import ImageFile, to_tensor
 from tutelage.data.map_targets import MapForm
+from tutelage.data.single_precision import to_float32
 from tutelage.data.splits import InMemorySplit, LazySplit, Sample, ViewSeed
 from tutelage.errors import DataError, plain
 
@@ -63,13 +64,13 @@ class MapReader:
         values = raw.astype(np.float64)
         if self.unknown is not None:
             values = np.where(values == self.unknown, np.nan, values)
-        values *= self.scale
-        self._refuse_wrong(path, values)
-        return torch.from_numpy(values.astype(np.float32))
+        single = to_float32(values * self.scale)
+        self._refuse_wrong(path, single)
+        return torch.from_numpy(single)
 
     def _refuse_wrong(self, path: Path, values: Any) -> None:
         if np.isinf(values).any():
-            raise DataError(f"{plain(path)}: has infinite values: expected NaN where the value isn't known.")
+            raise DataError(f"{plain(path)}: has infinite or too large values: expected NaN where it isn't known.")
         known = values[np.isfinite(values)]
         if self.least is not None and known.size and known.min() < self.least:
             raise DataError(

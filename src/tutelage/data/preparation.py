@@ -134,9 +134,9 @@ def split_off(name: str, split: str, samples: Split, fraction: float, seed: int)
         )
     if samples.groups is not None:
         rest, rows = split_groups(name, split, samples.groups, count, seed)
-        return samples.take(rest), samples.take(rows)
+        return samples.take(rest), samples.take(rows).for_evaluation()
     order = stratified_order(samples, seed)
-    return samples.take(order[count:].sort().values), samples.take(order[:count].sort().values)
+    return samples.take(order[count:].sort().values), samples.take(order[:count].sort().values).for_evaluation()
 
 
 def stratified_order(samples: Split, seed: int) -> Tensor:

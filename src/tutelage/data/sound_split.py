@@ -41,7 +41,7 @@ class SoundSplit(LazySplit):
         groups: Tensor | None = None,
     ) -> None:
         self.paths, self.form, self.waveforms = tuple(paths), form, waveforms
-        self.labels, self.targets, self.groups = labels, targets, groups
+        self.labels, self.targets, self.groups, self.rate = labels, targets, groups, form.rate
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -47,7 +47,7 @@ class Split(ABC):
     each sample's group (its query, its speaker …), if there are groups. whole_groups: whether a batch has whole groups,
     as rankings require. is_random: whether reading a sample involves randomness in addition to the data's augmentation.
     can_crop: whether reading can crop a sample at random. content: whether the fingerprint covers the contents of
-    files, or only their names and sizes.
+    files, or only their names and sizes. rate: recordings' samples a second, if they are known.
     """
 
     labels: Tensor | None = None
@@ -56,6 +56,7 @@ class Split(ABC):
     is_random: bool = False
     can_crop: bool = False
     content: bool = False
+    rate: int | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -89,6 +90,10 @@ class Split(ABC):
         samples = copy.copy(self)
         samples.content = content
         return samples
+
+    def for_evaluation(self) -> Self:
+        """Return the same samples without what is only for training."""
+        return self
 
     def column(self, number: int) -> Split:
         """Select the samples that have a label in this column, with this label only."""
@@ -187,7 +192,7 @@ class ClassSubset(Split):
         self.samples = samples.take((numbers[samples.labels] >= 0).nonzero()[:, 0])
         self.numbers, self.is_random, self.can_crop = numbers, samples.is_random, samples.can_crop
         self.labels = numbers[samples.labels][numbers[samples.labels] >= 0]
-        self.groups = self.samples.groups
+        self.groups, self.rate = self.samples.groups, samples.rate
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -48,12 +49,6 @@ class ModelRequest:
         kind = INPUTS.get(len(self.size), f"inputs of {len(self.size)} dimensions,")
         return f"{kind} of {'×'.join(map(str, self.size))}" if self.size else kind
 
-    def example(self) -> Inputs:
-        """Return an input of zeros, of the requested size."""
-        if self.task in MODALITIES:
-            return modalities.find(MODALITIES[self.task]).example(self.channels, ())
-        return torch.zeros(1, self.channels, *(self.size or ()))
-
     def suits(self, task: str) -> bool:
         """Return True if a network for that task is one for the requested task."""
         if {"detection", "denoising", *MODALITIES} & {task, self.task}:
@@ -69,6 +64,16 @@ class ModelRequest:
     def is_dense(self) -> bool:
         """True if the task requires an output for each pixel."""
         return is_dense(self.task)
+
+
+def example_inputs(network: nn.Module, task: str, channels: int, size: tuple[int, ...], samples: int = 1) -> Inputs:
+    """Return inputs of zeros for a network: those of its own method `example`, graphs, or a tensor of that size."""
+    own: Callable[..., Inputs] | None = getattr(network, "example", None)
+    if own is not None:
+        return own(samples, channels, *size)
+    if task in MODALITIES:
+        return modalities.find(MODALITIES[task]).example(channels, (), samples)
+    return torch.zeros(samples, channels, *size)
 
 
 def is_dense(task: str) -> bool:

@@ -35,6 +35,7 @@ class LogSpectrogram(nn.Module):
 
     def __init__(self, rate: int) -> None:
         super().__init__()
+        self.rate = rate
         self.window_length = 2 ** round(math.log2(WINDOW_SECONDS * rate))
         self.window: Tensor
         self.register_buffer("window", torch.hann_window(self.window_length))
@@ -99,6 +100,20 @@ class SoundNetwork(nn.Module):
     def forward(self, x: Tensor) -> Any:
         """(B, C, T) → the network's output."""
         return self.network(self.front_end.forward(x))  # no hooks: the spectrogram is no stage of the network
+
+
+def refuse_other_rate(network: nn.Module, name: str, rate: int) -> None:
+    """Refuse a network whose front end is for other recordings than those of this rate; name: the data's.
+
+    Raises: ConfigError.
+    """
+    rates = {module.rate for module in network.modules() if isinstance(module, LogSpectrogram)}
+    if other := rates - {rate}:
+        raise ConfigError(
+            f"a network's spectrogram is for {min(other):,} samples a second, and {name} has {rate:,}: name the "
+            f"network with the data's rate (mel:{rate}:…), or convert the recordings, reading={{rate: {min(other)}, "
+            "resample: true}."
+        )
 
 
 def with_mel(request: ModelRequest) -> LoadedModel:

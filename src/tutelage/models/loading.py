@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from tutelage.errors import ConfigError, ModelError, unknown
-from tutelage.models.base import FILE, LoadedModel, ModelRequest
+from tutelage.models.base import FILE, LoadedModel, ModelRequest, example_inputs
 from tutelage.models.detectors.weights import load_detector
 from tutelage.models.estimators import kinds
 from tutelage.models.front_ends import with_mel, with_spectrogram
@@ -47,12 +47,16 @@ def families() -> Iterator[type[ZooNetwork]]:
         )
 
 
-def input_dimensions(name: str) -> int:
-    """Return the number of dimensions of the inputs of that network, besides the channels; 2 if it isn't built-in."""
+def form_of(name: str) -> tuple[int, str]:
+    """Return the number of dimensions of that network's inputs, besides the channels, and its task.
+
+    Of one that isn't built-in: 2, and classification.
+    """
     if name.startswith(FRONT_ENDS):
-        return 1
+        return 1, ZooNetwork.task
     fitting = (family for family in families() if re.fullmatch(family.pattern, name.replace("-", "_")))
-    return next((family.dimensions for family in fitting), 2)
+    family = next(fitting, ZooNetwork)
+    return family.dimensions, family.task
 
 
 def available() -> dict[str, str]:
@@ -171,8 +175,8 @@ def try_once(loaded: LoadedModel, request: ModelRequest) -> None:
     Raises: ModelError if it fails, or returns another number of outputs.
     """
     assert request.size is not None
-    training, inputs_of = loaded.model.training, getattr(loaded.model, "example", None)
-    example = request.example() if inputs_of is None else inputs_of(1, request.channels, *request.size)
+    training = loaded.model.training
+    example = example_inputs(loaded.model, request.task, request.channels, request.size)
     try:
         with torch.no_grad():
             response = compute_response(loaded.model.eval(), example)

@@ -120,13 +120,13 @@ def _stage_end(stage: Sequence[LayerInfo], maps: Sequence[LayerInfo], blocks: se
 
 
 def _siblings(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """The largest family of sibling modules of one class and shape: a transformer's blocks."""
+    """The largest family of sibling modules of one class and shape, of two the outer: a transformer's blocks."""
     families: dict[tuple[str, str, tuple[int, ...]], list[LayerInfo]] = {}
     for x in layers:
         family = x.name.rstrip("0123456789")
         if family != x.name:
             families.setdefault((family, x.kind, x.shape), []).append(x)
-    return max(families.values(), key=len, default=[])
+    return max(families.values(), key=lambda family: (len(family), -family[0].name.count(".")), default=[])
 
 
 def _evenly_spaced(layers: list[LayerInfo], n: int) -> list[LayerInfo]:

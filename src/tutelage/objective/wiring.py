@@ -64,6 +64,16 @@ class Wiring:
         return average_positions(feature) if is_map else connectors.as_vector(feature)
 
 
+def _refuse_fewer_classes(loss: Loss, response: Tensor) -> None:
+    """Refuse a loss for fewer classes than the student predicts: it would leave out the others.
+
+    Raises: ConfigError.
+    """
+    known = getattr(loss, "num_classes", None)
+    if known is not None and known < response.shape[1]:
+        raise ConfigError(f"num_classes={known}, and the student predicts {response.shape[1]} classes: set as many.")
+
+
 def wire(
     loss: Loss,
     policies: Policies,
@@ -81,6 +91,7 @@ def wire(
     layer that isn't there.
     """
     refuse_other_classes(loss, teacher)
+    _refuse_fewer_classes(loss, student.response)
     refuse_missing(loss, policies, student, teacher, batch, provides)
     compares, connector = request.compares, request.connector
     without_positions = isinstance(loss, Dense) and student.response.dim() == 2

@@ -14,6 +14,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.data.degrade import Degradation, degraded
 from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.input_views import view_inputs, with_views
+from tutelage.data.items import UNLABELLED
 from tutelage.data.loading import SOURCE_OPTIONS
 from tutelage.data.preparation import height_and_width, prepare_data
 from tutelage.errors import ConfigError
@@ -74,9 +75,14 @@ def load_data(
 def _for_backbones(data: DataModule, config: Config) -> DataModule:
     """Return data without labels for the task that takes the configured one's place.
 
-    Raises: ConfigError if the configured task requires labels.
+    Raises: ConfigError if the configured task, or the data's own, requires labels.
     """
     name = name_of(config.task)
+    if data.task != UNLABELLED:
+        raise ConfigError(
+            f"{data.name} has no labels, which {data.task} requires: name it beside data that has some, "
+            f"data={{labelled: …, unlabelled: {data.name}}}."
+        )
     if name in ("auto", data.task):
         return data
     task = registry.find_entry("tasks", name).load()

@@ -13,6 +13,7 @@ from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ModelError
 from tutelage.models import serialization
 from tutelage.models.estimators.adapted import AdaptedEstimator
+from tutelage.models.front_ends import refuse_other_rate
 
 
 @dataclass
@@ -49,8 +50,10 @@ class LoadedNetwork:
     def with_normalisation_of(self, data: DataModule) -> DataModule:
         """Return the data, normalised as the network expects it; unchanged if its own normalisation isn't known.
 
-        Raises: ConfigError if it isn't configured whether the data comes normalised.
+        Raises: ConfigError if it isn't configured whether the data comes normalised, or recordings have another rate.
         """
+        if data.test.rate is not None:
+            refuse_other_rate(self.model, data.name, data.test.rate)
         return data if self.mean is None or self.std is None else data.normalised_by(self.mean, self.std, self.known)
 
     @classmethod

@@ -13,7 +13,7 @@ from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.joined_split import JoinedSplit
-from tutelage.data.loading import SOURCE_OPTIONS, may_share_samples
+from tutelage.data.loading import OF_READING, SOURCE_OPTIONS, is_name, may_share_samples, same_source
 from tutelage.data.streams import Stream
 from tutelage.errors import ConfigError
 from tutelage.utils.stream_names import LABELLED, STREAMS
@@ -83,6 +83,11 @@ def _refuse_same_files(source: str, labelled: str) -> None:
         )
 
 
+def _same_source(source: str, labelled: str) -> bool:
+    """Return whether a stream's data, and the labelled data if they have a name, are of one source."""
+    return is_name(labelled) and same_source(source, labelled)
+
+
 def _load(
     name: str, source: str, data: DataModule, config: Config, provided: DataModule | DatasetSource | None
 ) -> DataModule:
@@ -99,11 +104,11 @@ def _load(
     elif provided is not None:
         other = provided.data(**(options if name == "unlabelled" else divided))
     else:
-        other = datasets.load_unlabelled(source, **options, fingerprint=config.fingerprint)
+        own = {key: getattr(config, key) for key in SOURCE_OPTIONS} if _same_source(source, config.data) else {}
+        reading = {key: value for key, value in own.items() if key in OF_READING}
+        other = datasets.load_unlabelled(source, **options, **reading, fingerprint=config.fingerprint)
         if name == "target" and other.target != "none":
-            same_kind = source.partition(":")[0] == config.data.partition(":")[0]
-            columns = {key: getattr(config, key) for key in SOURCE_OPTIONS} if same_kind else {}
-            other = datasets.load(source, **divided, **columns)
+            other = datasets.load(source, **divided, **own)
     if name == "target" and other.target not in ("none", data.target):
         raise ConfigError(
             f"streams: the targets of {source} are {other.target!r}, and those of {data.name} {data.target!r}: "
@@ -114,7 +119,7 @@ def _load(
             f"streams: {source} has the classes {', '.join(other.classes)}, and {data.name} {', '.join(data.classes)}: "
             "expected the same, in one order."
         )
-    for what in ("modality", "channels", "source_scale"):
+    for what in ("modality", "channels", "source_scale", *(() if len(data.size) == 2 else ("size",))):
         if getattr(other, what) != getattr(data, what):
             raise ConfigError(
                 f"streams: {source} has {what} {getattr(other, what)}, and {data.name} {getattr(data, what)}: expected "

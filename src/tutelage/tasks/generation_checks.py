@@ -9,7 +9,6 @@ from torch import Tensor
 
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
-from tutelage.models import serialization
 from tutelage.utils.finding import Finding
 
 FEWEST = 10
@@ -67,10 +66,10 @@ def first_images(data: DataModule) -> Tensor:
     return batch.inputs
 
 
-def refuse_few_images(data: DataModule, judge: str, samples: int) -> None:
-    """Refuse data that can't be judged.
+def refuse_few_images(data: DataModule, samples: int) -> None:
+    """Refuse data whose images can't be compared.
 
-    Raises: ConfigError for too few images in a split, or without labels and a trained classifier.
+    Raises: ConfigError for too few images in a split, or too few to compare.
     """
     for split in ("val", "test"):
         if (count := len(getattr(data, split))) < FEWEST:
@@ -80,11 +79,6 @@ def refuse_few_images(data: DataModule, judge: str, samples: int) -> None:
             )
     if samples < FEWEST:
         raise ConfigError(f"task: samples={samples}: expected {FEWEST} or more images to compare.")
-    if data.train.labels is None and not serialization.is_run(judge):
-        raise ConfigError(
-            f"task: judge={judge} is trained on labels, and {data.name} has none: give the run folder of a classifier "
-            f"(task={{name: {data.task}, judge: runs/…}})."
-        )
 
 
 def check_images(data: DataModule, samples: int) -> list[Finding]:

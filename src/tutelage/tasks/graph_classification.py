@@ -18,6 +18,8 @@ class GraphClassification(Classification):
     Responses (B, C), targets (B,) int64.
     """
 
+    name = "graph_classification"
+
     def check_data(self, data: DataModule) -> list[Finding]:
         """Check the classes, and for graphs that are in two splits."""
         return [*class_checks.check_classes(data), *graph_checks.check_graphs(data)]

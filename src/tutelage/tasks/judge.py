@@ -47,26 +47,14 @@ class Judge:
         data = as_labelled(data)
         if serialization.is_run(name):
             return cls._loaded(name, data)
-        if data.train.labels is None:
-            raise ConfigError(
-                f"task: judge={name} is trained on labels, and {data.name} has none: give the run folder of a "
-                "classifier (task={name: …, judge: runs/…})."
-            )
-        classes = int(data.train.labels.max()) + 1
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
-            network = models.create(name, classes=classes, channels=data.channels, size=data.size).model
+            network = make_network(name, data)
             _train(network, data)
         return cls._of(name, network, data, torch.tensor(data.mean), torch.tensor(data.std))
 
     @classmethod
     def _loaded(cls, path: str, data: DataModule) -> Judge:
-        card = serialization.read_card(path)
-        if (card.channels, tuple(card.size), card.modality) != (data.channels, data.size, data.modality):
-            raise ConfigError(
-                f"task: judge={path} takes {card.channels} channels of {card.size}, and {data.name} has "
-                f"{data.channels} of {data.size}: use a classifier of the same images."
-            )
+        card = read_card(path, data)
         return cls._of(card.model, serialization.load(path), data, torch.tensor(card.mean), torch.tensor(card.std))
 
     @classmethod
@@ -97,6 +85,49 @@ class Judge:
         labelled = replace(as_labelled(data), classes=tuple(map(str, range(outputs))), mean=mean, std=std)
         card = serialization.make_card(self.name, labelled, outputs)
         serialization.save(path, self.network.model, card)
+
+
+def refuse_judge(name: str, data: DataModule) -> None:
+    """Refuse a classifier that can't be trained on the data's images, or was trained on other ones.
+
+    Raises: ConfigError; ModelError if a network by name can't be made.
+    """
+    if serialization.is_run(name):
+        read_card(name, data)
+        return
+    with torch.random.fork_rng(devices=[]):
+        make_network(name, as_labelled(data))
+
+
+def read_card(path: str, data: DataModule) -> serialization.ModelCard:
+    """Return the card of a saved classifier.
+
+    Raises: ConfigError if it is for other images or another task.
+    """
+    card = serialization.read_card(path)
+    if card.task != "classification":
+        raise ConfigError(f"task: judge={path} was trained for {card.task}: expected a classifier.")
+    if (card.channels, tuple(card.size), card.modality) != (data.channels, data.size, data.modality):
+        raise ConfigError(
+            f"task: judge={path} takes {card.channels} channels of {card.size}, and {data.name} has "
+            f"{data.channels} of {data.size}: use a classifier of the same images."
+        )
+    return card
+
+
+def make_network(name: str, data: DataModule) -> nn.Module:
+    """Return a network by name for the data's labels, with weights of a fixed seed.
+
+    Raises: ConfigError if the data has no labels, or the name is no classifier's.
+    """
+    if data.train.labels is None:
+        raise ConfigError(
+            f"task: judge={name} is trained on labels, and {data.name} has none: give the run folder of a classifier "
+            "(task={name: …, judge: runs/…})."
+        )
+    classes = int(data.train.labels.max()) + 1
+    torch.manual_seed(SEED)
+    return models.create(name, classes=classes, channels=data.channels, size=data.size).model
 
 
 def as_labelled(data: DataModule) -> DataModule:

@@ -14,7 +14,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.models.serialization import read_card
 from tutelage.tasks.frechet import frechet_distance, precision_and_recall
 from tutelage.tasks.generation_checks import FEWEST, refuse_few_images
-from tutelage.tasks.judge import Judge, real_images
+from tutelage.tasks.judge import Judge, real_images, refuse_judge
 from tutelage.utils.files import write_atomically
 
 JUDGE = "judge.safetensors"
@@ -30,11 +30,12 @@ class ImageQuality:
         data: the data.
         judge: the classifier's run folder or name.
         samples: the largest number of images that are compared.
-    Raises: ConfigError for too few images, or without labels and a trained classifier.
+    Raises: ConfigError for too few images, without labels and a trained classifier, or for another network as judge.
     """
 
     def __init__(self, data: DataModule, judge: str, samples: int) -> None:
-        refuse_few_images(data, judge, samples)
+        refuse_few_images(data, samples)
+        refuse_judge(judge, data)
         self.data, self.judge_name, self.samples = data, judge, samples
         self._judges: dict[str, Judge] = {}
         self._real: dict[tuple[str, str], Tensor] = {}

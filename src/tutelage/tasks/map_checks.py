@@ -82,6 +82,8 @@ def check_depths(data: DataModule) -> list[Finding]:
     if not len(known):
         return []
     findings = []
+    if not (known > 0).any():
+        return [Finding("error", "no training value is above 0", "distances are; is it the right folder?")]
     if below := int((known <= 0).sum()):
         what = f"{below} training values are 0 or below, and have no logarithm"
         findings.append(Finding("warning", what, "mark what isn't known by NaN, or by `unknown` of maps.json."))

@@ -18,6 +18,8 @@ class NodeClassification(Classification):
     Responses (B, C), targets (B,) int64.
     """
 
+    name = "node_classification"
+
     def check_data(self, data: DataModule) -> list[Finding]:
         """Check the classes, the labels that neighbours share, and features that tell the label."""
         return [*class_checks.check_classes(data), *graph_checks.check_nodes(data)]

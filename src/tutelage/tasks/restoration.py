@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.data.data_module import DataModule
-from tutelage.errors import ModelError
+from tutelage.errors import ConfigError, ModelError
 from tutelage.report import map_sections
 from tutelage.structures import Batch
 from tutelage.tasks import map_checks
@@ -35,6 +35,20 @@ class Restoration(MapTask):
     figures = ("psnr", "ssim")
     usage = "image = outputs.clamp(0, 1)  # (B, C, H, W), the restored image"
 
+    @classmethod
+    def from_data(cls, data: DataModule) -> Self:
+        """Build the task for the data's clean images.
+
+        Raises: ConfigError if the data has no maps, or other ones than images in [0, 1].
+        """
+        task = super().from_data(data)
+        if {*task.values.std} != {1.0}:
+            raise ConfigError(
+                f"task=restoration: the maps of {data.name!r} are {', '.join(task.values.names)}, of any range: name "
+                "their channels grey, or red, green and blue (values), if they are images in [0, 1]."
+            )
+        return task
+
     def measure_maps(self) -> Measure:
         """Return PSNR and SSIM of each image."""
         return image_figures
@@ -54,13 +68,17 @@ class Restoration(MapTask):
         return response
 
     def measure(self, network: nn.Module, data: DataModule, split: str, batch_size: int) -> dict[str, float]:
-        """Return the PSNR of the input, made larger bicubically."""
+        """Return the PSNR of the input, made larger bicubically, if it has the channels of the clean image."""
+        if data.channels != len(self.values.names):
+            return {}
         return {"input_psnr": input_psnr(self, data, split, batch_size)}
 
     def judge_teacher(
         self, values: Mapping[str, float], tables: Mapping[str, Tensor], data: DataModule
     ) -> list[Finding]:
-        """Compare the PSNR with that of the input."""
+        """Compare the PSNR with that of the input, or of the mean image if the input has other channels."""
+        if data.channels != len(self.values.names):
+            return super().judge_teacher(values, tables, data)
         return map_checks.judge_figure("PSNR", values["psnr"], input_psnr(self, data, "val", 64), True, "the input")
 
     @classmethod
@@ -70,9 +88,7 @@ class Restoration(MapTask):
 
 
 def input_psnr(task: Restoration, data: DataModule, split: str, batch_size: int) -> float:
-    """Return the PSNR of a split's inputs, made larger bicubically; 0 if they have other channels than the targets."""
-    if data.channels != len(task.values.names):
-        return 0.0
+    """Return the PSNR of a split's inputs, made larger bicubically."""
     metrics = SampleMeans(peak_figures, ("psnr",))
     mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (data.mean, data.std))
     for batch in data.batches(split, batch_size, train=False):

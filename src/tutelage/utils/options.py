@@ -139,7 +139,11 @@ def unmet_expectation(adapter: TypeAdapter[Any] | None, value: Any) -> str:
 def describe_expectation(error: ErrorDetails) -> str:
     """Return the expectation behind one of pydantic's errors."""
     template = EXPECTED.get(error["type"])
-    return template.format(**error.get("ctx", {})) if template else error["msg"].removeprefix("Input should be ")
+    return (
+        template.format(**error.get("ctx", {}))
+        if template
+        else error["msg"].removeprefix("Input should be ").removeprefix("Value error, expected ")
+    )
 
 
 def type_adapter(annotation: Any) -> TypeAdapter[Any] | None:

@@ -15,6 +15,8 @@ from tutelage.utils.validation import describe_faults
 if TYPE_CHECKING:
     from torch import nn
 
+    from tutelage.structures import Batch
+
 app = typer.Typer(add_completion=False)
 DEFAULTS = {"channels": 3, "classes": 10}
 
@@ -56,15 +58,12 @@ def layers(
 
       tutelage layers runs/digits-kd-1
     """
-    import torch
-
     from tutelage.nn.model_profile import profile_model
     from tutelage.nn.token_grid import module_name
-    from tutelage.structures import Batch
     from tutelage.utils.console import format_number, print_lines, print_table
 
-    network, shape = _create(model, arguments or [])
-    profile = profile_model(network, Batch(torch.randn(2, *shape)))
+    network, shape, batch = _create(model, arguments or [])
+    profile = profile_model(network, batch)
     rows = [
         (x.name, x.kind, " × ".join(map(str, x.shape)), "" if x.stage is None else f"stage {x.stage + 1}", x.calls)
         for x in profile.layers
@@ -96,21 +95,24 @@ def _keys(arguments: list[str]) -> dict[str, Any]:
         raise ConfigError(describe_faults(error, LayersKeys.model_fields, values)) from error
 
 
-def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, ...]]:
-    """Create or load the network; return it and the shape (C, …) of its inputs."""
+def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, ...], Batch]:
+    """Create or load the network; return it, the shape (C, …) of its inputs, and two of them."""
     from tutelage import models
     from tutelage.models import serialization
-    from tutelage.models.loading import input_dimensions
+    from tutelage.models.base import example_inputs
+    from tutelage.models.loading import form_of
+    from tutelage.structures import Batch
 
     keys = _keys(arguments)
     if serialization.is_run(model):
         network = serialization.load(model)
         card: serialization.ModelCard = network.card  # type: ignore[assignment]
-        return network, (card.channels, *card.size)
+        inputs = example_inputs(network, card.task, card.channels, card.size, 2)
+        return network, (card.channels, *card.size), Batch(inputs)
     size = keys.get("size", 224 if ":" in model else 32)
-    dimensions = input_dimensions(model)
+    dimensions, task = form_of(model)
     sides = parse_size(size) if dimensions == 2 or not isinstance(size, int) else (size,) * dimensions
-    options = {"size": sides} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}
+    options = {"size": sides, "task": task} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}
     if "data" in keys:
         from tutelage.config.schema import check
         from tutelage.runs.data import load_data
@@ -120,5 +122,6 @@ def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, ...
         data = load_data(config)
         outputs = task_of(data, config).outputs(data)
         options = {"size": data.size, "channels": data.channels, "classes": outputs, "task": data.task}
-    loaded = models.create(model, pretrained=False, **options)
-    return loaded.model, (options["channels"], *options["size"])
+    network = models.create(model, pretrained=False, **options).model
+    inputs = example_inputs(network, options["task"], options["channels"], options["size"], 2)
+    return network, (options["channels"], *options["size"]), Batch(inputs)

@@ -26,6 +26,7 @@ class Modality(ABC):
         effects: the names of the augmentations that follow, in any number.
         has_pictures: whether `pictures` is defined.
         takes_policies: whether the policies of data/alter.py apply.
+        takes_functions: whether a function of the user's may change a sample.
     """
 
     name: ClassVar[str]
@@ -34,13 +35,14 @@ class Modality(ABC):
     effects: ClassVar[tuple[str, ...]] = ()
     has_pictures: ClassVar[bool] = False
     takes_policies: ClassVar[bool] = False
+    takes_functions: ClassVar[bool] = True
 
     def takes(self, word: str) -> bool:
-        """Return whether an augmentation is defined for this modality; functions of the user's are."""
+        """Return whether an augmentation is defined for this modality."""
         return (
             word in (*self.crops, *self.effects)
             or (self.takes_policies and (word in alter.POLICIES or alter.SIZED_CROP.fullmatch(word) is not None))
-            or word.startswith("python:")
+            or (self.takes_functions and word.startswith(alter.FUNCTION))
         )
 
     def refuse_augment(self, data: str, words: Collection[str]) -> None:
@@ -50,7 +52,8 @@ class Modality(ABC):
         """
         other = [word for word in words if not self.takes(word)]
         if other:
-            allowed = ", ".join((*self.crops, *self.effects, "python:MODULE:FUNCTION"))
+            own = (f"{alter.FUNCTION}MODULE:FUNCTION",) if self.takes_functions else ()
+            allowed = ", ".join((*self.crops, *self.effects, *own))
             raise ConfigError(f"data {data!r}: augment={'+'.join(other)} isn't for {self.name} data: use {allowed}.")
 
     def augment(

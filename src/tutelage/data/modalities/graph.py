@@ -19,6 +19,7 @@ class Node(Modality):
 
     name = "node"
     positions = 0
+    takes_functions = False
 
     def describe(self, channels: int, size: tuple[int, ...]) -> str:
         """Return the number of features."""
@@ -35,6 +36,7 @@ class Graph(Modality):
 
     name = "graph"
     positions = 0
+    takes_functions = False
 
     def describe(self, channels: int, size: tuple[int, ...]) -> str:
         """Return the number of features."""

@@ -48,8 +48,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None, *, neighbours: Seq
 
 def _nodes(file: GraphFile, kind: str, neighbours: Sequence[int]) -> SourceData:
     x = file.features()
-    directed = file.first("directed")
-    edges, notes = in_both_directions(file.edges(len(x)), len(x), directed is not None and bool(directed))
+    edges, notes = in_both_directions(file.edges(len(x)), len(x), file.is_directed())
     graph = NodeGraph(x, edges)
     notes = [f"data {plain(file.path)}: {note}" for note in notes]
     if kind == "graph-nodes":
@@ -83,8 +82,7 @@ def _graphs(file: GraphFile) -> SourceData:
             f"{owner[row, 1]}: expected numbers of one graph's nodes, counted over all graphs."
         )
     y, classes = file.labels(len(sizes), "graphs")
-    directed = file.first("directed")
-    ends, notes = in_both_directions(edges, len(x), directed is not None and bool(directed))
+    ends, notes = in_both_directions(edges, len(x), file.is_directed())
     whole = GraphSplit(x, ends, torch.from_numpy(sizes.astype(np.int64)), y)
     splits = {name: whole.take(rows) for name, rows in file.splits(y).items()}
     more: dict[str, Any] = {"scale": unchanged(x.shape[1]), "modality": "graph"}

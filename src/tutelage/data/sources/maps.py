@@ -106,7 +106,7 @@ def _options(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{plain(path)}: can't be read ({plain(error)}): expected a JSON object.") from error
     checks: dict[str, Callable[[Any], Any]] = {
-        "scale": lambda x: isinstance(x, int | float) and x > 0,
+        "scale": lambda x: isinstance(x, int | float) and not isinstance(x, bool) and x > 0,
         "unknown": lambda x: x is None or isinstance(x, int | float),
         "kinds": lambda x: isinstance(x, list) and x and all(k in KINDS for k in x),
         "names": lambda x: isinstance(x, list) and x and len({*map(str, x)}) == len(x),

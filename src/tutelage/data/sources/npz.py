@@ -16,6 +16,7 @@ from tutelage.data.heatmaps import HeatmapOptions, keypoint_data
 from tutelage.data.input_fields import FieldForm
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import SourceData, multi_task_data, read_class_lists
+from tutelage.data.single_precision import to_float32
 from tutelage.data.splits import InMemorySplit
 from tutelage.errors import DataError, plain
 from tutelage.structures import Inputs
@@ -26,6 +27,9 @@ NAMES = {
 }
 
 SPLITS = ("train", "val", "test")
+
+MOST_CLASSES = 1_000_000
+"""The number of classes that labels may go up to."""
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 
@@ -197,8 +201,9 @@ def _labels(path: Path, key: str, y: Array) -> Tensor:
             f"{plain(path)}: {key} is {y.dtype} of shape {y.shape}: expected integers (N,), N at least 1; or (N, K) "
             "with an array `columns` that names the K labels of each sample."
         )
-    if y.min() < 0:
-        raise DataError(f"{plain(path)}: {key} has the label {y.min()}: expected labels from 0.")
+    if y.min() < 0 or y.max() >= MOST_CLASSES:
+        wrong = y.min() if y.min() < 0 else y.max()
+        raise DataError(f"{plain(path)}: {key} has the label {wrong}: expected labels from 0, below {MOST_CLASSES:,}.")
     return torch.from_numpy(y.astype(np.int64))
 
 
@@ -287,11 +292,12 @@ def _inputs(path: Path, key: str, x: Array, modality: str, arrays: dict[str, Arr
     x = x.astype(np.uint8) if x.dtype.kind == "b" else x
     if x.dtype.kind not in "iuf":
         raise DataError(f"{plain(path)}: {key} is {x.dtype}: expected numbers.")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        row = int(np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))[0])
-        raise DataError(f"{plain(path)}: {key}, row {row}, has NaN or infinite values: replace them.")
     is_bytes = x.dtype == np.uint8 and modality != "table"
-    return torch.from_numpy(np.ascontiguousarray(x if is_bytes else x.astype(np.float32)))
+    x = x if is_bytes else to_float32(x)
+    if not np.isfinite(x).all():
+        row = int(np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))[0])
+        raise DataError(f"{plain(path)}: {key}, row {row}, has NaN, infinite or too large values: replace them.")
+    return torch.from_numpy(np.ascontiguousarray(x))
 
 
 def _images(path: Path, key: str, x: Array) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tutelage.data.column_names import refuse_unknown_columns
+from tutelage.data.column_names import refuse_repeated_columns, refuse_unknown_columns
 from tutelage.data.grouping import group_numbers
 from tutelage.data.labelled_images import LIST_COLUMNS, Rows
 from tutelage.data.listing import SPLITS, list_files, summarise, to_path
@@ -97,6 +97,7 @@ def find(
     targets = (target,) if isinstance(target, str) else tuple(target)
     named = [*targets, *drop, *([group] if group else [])]
     refuse_unknown_columns(name, named, rows.header)
+    refuse_repeated_columns(name, named)
     form, labels, floats = _targets(name, rows, targets, task, {*drop, group})
     paths = rows.files(SUFFIXES, "sound file")
     groups = None if group is None else group_numbers(rows.filled_column(group))
@@ -173,13 +174,14 @@ def _targets(
             raise ConfigError(f"{name}: name the values to estimate: target=COLUMN.")
         return form, None, rows.values(targets)
     left = [column for column in rows.header if column not in (rows.file_column, "split", *others)]
-    usual = [column for column in (*targets, "label", *LIST_COLUMNS) if column in left] or left
-    if len(targets) > 1 or not usual:
-        raise ConfigError(f"{name}: expected one column of classes: target=COLUMN, of {', '.join(rows.header)}.")
-    if usual[0] in LIST_COLUMNS:
-        classes, sets = rows.label_lists(usual[0], splits)
+    usual = [column for column in ("label", *LIST_COLUMNS) if column in left][:1]
+    chosen = [*targets] or usual or left
+    if len(chosen) != 1 or chosen[0] not in left:
+        raise ConfigError(f"{name}: expected one column of classes: target=COLUMN, of {', '.join(left) or 'none'}.")
+    if chosen[0] in LIST_COLUMNS:
+        classes, sets = rows.label_lists(chosen[0], splits)
         return replace(form, task="multi_label", classes=classes, target="label set", value_names=()), None, sets
-    classes, labels = rows.classes(usual[0], splits)
+    classes, labels = rows.classes(chosen[0], splits)
     return replace(form, task="classification", classes=classes, target="label", value_names=()), labels, None
 
 

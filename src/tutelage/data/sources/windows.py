@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,9 +13,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tutelage.data.column_names import refuse_unknown_columns
+from tutelage.data.column_names import refuse_repeated_columns, refuse_unknown_columns
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import SourceData
+from tutelage.data.single_precision import to_float32
 from tutelage.data.table_encoding import as_texts, read_labels, read_values, sorted_classes
 from tutelage.data.table_files import DataTable, read_table
 from tutelage.data.window_split import WindowForm, WindowSplit
@@ -28,6 +30,10 @@ NAMES = {
 
 TRAIN, VAL = 0.7, 0.1
 """The first part of each series' rows, which is for training, and the part after it, for validation."""
+
+
+COARSE = 0.01
+"""The largest rounding error of a column's numbers, in units of their standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +88,26 @@ def find(
     options, table = reading_options(name, **(reading or {})), read_table(path)
     targets = [target] if isinstance(target, str) else list(target)
     others = [column for column in (group, options.time) if column]
-    refuse_unknown_columns(name, (*targets, *others, *drop), table.columns)
+    named = [*targets, *others, *drop]
+    refuse_unknown_columns(name, named, table.columns)
+    refuse_repeated_columns(name, named)
     if not targets:
         raise ConfigError(f"{name}: name the columns to forecast: target={list(table.columns)[-1]}, for instance.")
     classifies = task == "classification" or table.column(targets[0]).numbers is None
     outside = {*others, *drop, *(targets if classifies else [])}
     inputs = [column for column in table.columns if column not in outside]
-    if not inputs or (len(targets) > 1 and classifies) or {*targets} & {*others, *drop}:
+    if not inputs or (len(targets) > 1 and classifies):
         raise ConfigError(f"{name}: target={', '.join(targets)}: expected columns of numbers or one of classes, and "
                           "inputs beside it.")  # fmt: skip
     spans = _spans(table, group)
     if options.time:
         _refuse_gaps(table, options.time, spans)
-    series = torch.from_numpy(np.stack([read_values(table, column) for column in inputs], 1)).float()
+    series = torch.from_numpy(np.stack([_read_floats(table, column) for column in inputs], 1))
     if classifies:
+        if unused := [key for key in ("horizon", "season") if key in (reading or {})]:
+            raise ConfigError(
+                f"{name}: reading: {', '.join(unused)} is for forecasts, and {targets[0]} is a class: leave it out."
+            )
         return _labelled(name, table, targets[0], series, inputs, spans, options)
     columns = tuple(inputs.index(column) for column in targets)
     form = WindowForm(options.window, options.horizon, columns, _naive_errors(name, series, columns, spans, options))
@@ -103,6 +115,24 @@ def find(
     splits = {split: WindowSplit(series, starts, form) for split, starts in _starts(name, spans, form, options).items()}
     about: dict[str, Any] = {"modality": "series", "target": "values", "value_names": names, "input_names": inputs}
     return SourceData("forecasting", (), (options.window,), "none", splits, notes=table.notes, **about)
+
+
+def _read_floats(table: DataTable, column: str) -> Any:
+    """Return a column's numbers as floats of 32 bits.
+
+    Raises: DataError that names a cell beyond their range, or the column if they don't tell its numbers apart.
+    """
+    numbers = read_values(table, column)
+    floats = to_float32(numbers)
+    if (beyond := ~np.isfinite(floats)).any():
+        row = int(beyond.argmax())
+        raise DataError(f"{table.place(row, column)}: {numbers[row]:g} is beyond 3e38: scale the column.")
+    if np.abs(floats - numbers).max() > COARSE * numbers.std() > 0:
+        raise DataError(
+            f"{plain(table.path)}: {column} varies by {numbers.std():.3g} around {numbers.mean():.3g}, which 32 bits "
+            "don't tell apart: subtract a constant from the column."
+        )
+    return floats
 
 
 def _labelled(
@@ -168,12 +198,14 @@ def _refuse_gaps(table: DataTable, time: str, spans: Sequence[tuple[int, int]]) 
     else:
         texts = np.array([str(text) for text in as_texts(column)])
         try:
-            times = texts.astype("datetime64[ms]").astype(np.int64) / 1000.0
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # times with an offset become those of UTC
+                moments = texts.astype("datetime64[ms]")
         except ValueError as error:
             raise DataError(f"{plain(table.path)}: {time}: {plain(error)}: expected times of ISO 8601.") from error
-        if np.isnat(texts.astype("datetime64[ms]")).any():
-            row = int(np.isnat(texts.astype("datetime64[ms]")).argmax())
-            raise DataError(f"{table.place(row, time)}: has no time.")
+        if (missing := np.isnat(moments)).any():
+            raise DataError(f"{table.place(int(missing.argmax()), time)}: has no time.")
+        times = moments.astype(np.int64) / 1000.0
     for start, stop in spans:
         steps = np.diff(times[start:stop])
         usual = float(np.median(steps)) if len(steps) else 1.0
@@ -183,7 +215,7 @@ def _refuse_gaps(table: DataTable, time: str, spans: Sequence[tuple[int, int]]) 
             row = start + int(odd[0]) + 1
             raise DataError(
                 f"{table.place(row, time)}: comes {steps[odd[0]]:g} after the row before, and the others {usual:g}: "
-                "fill the gap, or name each part in a column (group=)."
+                "fill the gap, name each part in a column (group=), or leave time out if the steps are months."
             )
 
 
