@@ -25,6 +25,7 @@ class Modality(ABC):
         crops: the names of the augmentations that move a sample's values.
         effects: the names of the augmentations that follow, in any number.
         has_pictures: whether `pictures` is defined.
+        picture_note: a sentence on how the pictures show an input.
         takes_policies: whether the policies of data/alter.py apply.
     """
 
@@ -33,6 +34,7 @@ class Modality(ABC):
     crops: ClassVar[tuple[str, ...]] = ("none",)
     effects: ClassVar[tuple[str, ...]] = ()
     has_pictures: ClassVar[bool] = False
+    picture_note: ClassVar[str] = ""
     takes_policies: ClassVar[bool] = False
 
     def takes(self, word: str) -> bool:
