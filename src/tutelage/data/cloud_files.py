@@ -184,7 +184,7 @@ def _read_ply(path: Path) -> Table:
     columns = [*types]
     order = [columns.index(name) for name in ("x", "y", "z", *(c for c in columns if c not in ("x", "y", "z")))]
     if form == "ascii":
-        table = _ascii_vertices(path, data, count, len(columns), 1 + len(words))
+        table = _ascii_vertices(path, data, count, len(columns), 2 + len(words))
     else:
         table = _binary_vertices(path, data, count, [(name, FORMATS[form] + kind) for name, kind in types.items()])
     return table[:, order]

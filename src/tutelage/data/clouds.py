@@ -28,7 +28,7 @@ class CloudForm:
     there is one.
     """
 
-    points: int
+    points: int = 1024
     normalise: bool = True
     up: str = "z"
     grid: int | None = None

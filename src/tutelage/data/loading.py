@@ -104,13 +104,19 @@ def load(
     return replace(data, source_options=source_options | of_split | of_classes)
 
 
-def load_unlabelled(name: str, size: tuple[int, int] | None = None, fingerprint: str = "names") -> DataModule:
+def load_unlabelled(
+    name: str,
+    size: tuple[int, int] | None = None,
+    fingerprint: str = "names",
+    reading: Mapping[str, Any] | None = None,
+) -> DataModule:
     """Load data by name whose labels aren't used: train has all samples of its source's training split.
 
+    reading: options of the source, as in `load`.
     Raises: as `load`; ConfigError for data that a function of one's own made.
     """
     source, kind, where = _find(name)
-    found = source.find(kind, where, size)
+    found = source.find(kind, where, size, **_options_of(source, name, {"reading": reading}))
     if isinstance(found, DataModule):
         return prepare_data(name, found, size=size, fingerprint=fingerprint)
     train = found.splits["train"]

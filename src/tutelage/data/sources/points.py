@@ -69,7 +69,7 @@ class CloudTable:
 
 def reading_options(
     name: str,
-    points: Annotated[int, Field(ge=4, le=100_000)] = 1024,
+    points: Annotated[int, Field(ge=4, le=100_000)] = CloudForm.points,
     normalise: bool = True,
     up: Literal["x", "y", "z"] = "z",
     grid: Annotated[int, Field(ge=4, le=128)] | None = None,
