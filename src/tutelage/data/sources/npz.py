@@ -85,16 +85,12 @@ def find(
         targets = {s: _values(path, f"y_{s}", arrays, len(value_names)) for s in inputs}
         splits = _splits(path, arrays, inputs, targets)
         return SourceData("regression", (), splits=splits, target="values", value_names=value_names, **form, **more)
-    class_names = multitask_targets.column_class_names(path, arrays) if "columns" in arrays else {}
-    classes = (
-        ()
-        if class_names
-        else class_names_of(path, arrays, int(read_labels(path, "y_train", arrays["y_train"]).max()) + 1)
-    )
-    sizes = [len(names) for names in class_names.values()] or [len(classes)]
+    by_column = multitask_targets.column_class_names(path, arrays) if "columns" in arrays else {}
+    classes = () if by_column else class_names(path, arrays)
+    sizes = [len(names) for names in by_column.values()] or [len(classes)]
     splits = _splits(path, arrays, inputs, {s: read_class_labels(path, arrays, s, sizes) for s in inputs})
-    if class_names:
-        return replace(multi_task_data(class_names, splits=splits, **form), **more)
+    if by_column:
+        return replace(multi_task_data(by_column, splits=splits, **form), **more)
     return SourceData("classification", classes, splits=splits, **form, **more)
 
 
@@ -183,8 +179,9 @@ def read_arrays(path: Path) -> dict[str, Array]:
         ) from error
 
 
-def class_names_of(path: Path, arrays: dict[str, Array], count: int) -> tuple[str, ...]:
+def class_names(path: Path, arrays: dict[str, Array]) -> tuple[str, ...]:
     """Return the names in the array `classes` or in a classes.json in the same folder, else numbers."""
+    count = int(read_labels(path, "y_train", arrays["y_train"]).max()) + 1
     json_file = path.with_name("classes.json")
     names: list[str] = [str(i) for i in range(count)]
     if "classes" in arrays:

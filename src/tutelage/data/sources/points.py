@@ -273,7 +273,7 @@ def _from_arrays(path: Path, labelled: bool) -> CloudTable:
 def _classes(path: Path, arrays: dict[str, npz.Array], splits: Mapping[str, Tensor]) -> tuple[Tensor, tuple[str, ...]]:
     """Return the class of each cloud, and the classes' names."""
     train = npz.read_labels(path, "y_train", arrays["y_train"])
-    classes = npz.class_names_of(path, arrays, int(train.max()) + 1)
+    classes = npz.class_names(path, arrays)
     parts = []
     for split, rows in splits.items():
         labels = npz.read_class_labels(path, arrays, split, [len(classes)])
