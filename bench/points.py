@@ -2,7 +2,7 @@
 
     python bench/points.py --modelnet FILE --out runs/points
 
-FILE is a .npz of ModelNet10's grids (x_train, y_train, x_test, y_test, classes); the first 100 clouds of each class
+FILE is a .npz of ModelNet10's grids (x_train, y_train, x_test, y_test, classes); the first 80 clouds of each class
 train and the first 50 test, without empty ones and copies. A teacher of points teaches a PointNet of points; a teacher
 of grids does; a teacher of whole clouds teaches a PointNet that sees one side of them, and also with 10 labelled clouds
 of each class, by pseudo-labels of the others. Every run has its own folder below --out; finished runs are reused,
@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from real import markdown, rows, run, slug
 
-TRAIN, TEST, FEW = 100, 50, 10
+TRAIN, TEST, FEW = 80, 50, 10
 """Clouds of each class: for training and testing, and those with labels if these are few."""
 
 POINTS: dict[str, Any] = {"points": 128, "leave_out": ["empty", "copies"]}
@@ -50,7 +50,7 @@ class Study:
     methods: Mapping[str, tuple[str, Mapping[str, Any]]]
     keys: Mapping[str, Any]
     teacher_epochs: int = 15
-    epochs: int = 15
+    epochs: int = 12
     alone: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -83,7 +83,7 @@ def studies(files: dict[str, Path]) -> list[Study]:
     both = {"data": streams, "batch_size": 64}
     pseudo = "[{name: pseudo_label, stream: unlabelled}]"
     semi = {
-        "kd, labelled clouds": ("kd", {"batch_size": 16, "epochs": 90}),
+        "kd, labelled clouds": ("kd", {"batch_size": 16, "epochs": 72}),
         "pseudo_label, others too": (pseudo, both),
         "kd, others too": ("kd", both),
     }
@@ -95,7 +95,7 @@ def studies(files: dict[str, Path]) -> list[Study]:
         Study("From whole objects to their visible parts", files["all"], ("dgcnn-8", "points"),
               ("pointnet-4", "visible"), x_ray, WHOLE_AND_VISIBLE),
         Study("The same with 10 labelled clouds of each class", files["few"], ("dgcnn-8", "points"),
-              ("pointnet-4", "visible"), semi, WHOLE_AND_VISIBLE, 60, 30, {"batch_size": 16, "epochs": 90}),
+              ("pointnet-4", "visible"), semi, WHOLE_AND_VISIBLE, 60, 24, {"batch_size": 16, "epochs": 72}),
     ]  # fmt: skip
 
 

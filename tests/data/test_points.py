@@ -63,9 +63,9 @@ def test_grids_become_points_and_grids_again(tmp_path):
         ("points", 3, (16,)), ("volume", 1, (10, 10, 10))]  # fmt: skip
     x = np.load(tmp_path / "a.npz")["x_test"][0]
     expected = torch.from_numpy(np.argwhere(x)).float()
-    assert torch.equal(data.test.clouds[int(data.test.rows[0])], expected)
+    assert torch.equal(data.test.clouds[int(data.test.rows[0])], to_unit_sphere(expected))
     inputs, _ = data.test.item(0, ViewSeed())
-    assert torch.equal(inputs["grid"], occupancy(expected, 10))
+    assert torch.equal(inputs["grid"], occupancy(to_unit_sphere(expected), 10))
 
 
 def test_arrays_of_points_end_in_rows_of_zeros(tmp_path):
@@ -117,15 +117,19 @@ def test_a_sample_has_each_point_once_and_further_ones_again():
     assert (len(counts), counts.min(), counts.max()) == (50, 2, 3)
 
 
+def inputs_of(form, points, name="points"):
+    return form.inputs(form.placed(points), 0, ViewSeed())[name]
+
+
 def test_clouds_are_in_the_unit_sphere_with_their_upper_axis_last():
     points = torch.from_numpy(cloud(2, 50))
-    x = CloudForm(50).inputs(points, 0, ViewSeed())["points"]
+    x = inputs_of(CloudForm(50), points)
     assert x.mean(1).abs().max() < 1e-5
     assert x.norm(dim=0).max() == pytest.approx(1)
-    turned = CloudForm(50, up="y").inputs(points[:, [1, 2, 0]], 0, ViewSeed())["points"]
+    turned = inputs_of(CloudForm(50, up="y"), points[:, [1, 2, 0]])
     assert torch.allclose(turned, x), "the second of (y, z, x) is z"
     assert torch.allclose(to_unit_sphere(torch.ones(1, 3)), torch.zeros(1, 3))
-    coloured = CloudForm(50).inputs(torch.cat([points, torch.full((50, 2), 7.0)], 1), 0, ViewSeed())["points"]
+    coloured = inputs_of(CloudForm(50), torch.cat([points, torch.full((50, 2), 7.0)], 1))
     assert torch.equal(coloured[3:], torch.full((2, 50), 7.0))
 
 
@@ -146,7 +150,7 @@ def test_one_side_of_a_ball_is_visible():
 
 def test_the_visible_part_is_normalised_without_the_hidden_one():
     points = torch.from_numpy(cloud(0, 400))
-    seen = CloudForm(400, visible=8).inputs(points, 0, ViewSeed())["visible"]
+    seen = inputs_of(CloudForm(400, visible=8), points, "visible")
     whole = seen.unique(dim=1)
     assert whole.mean(1).abs().max() < 1e-5
     assert whole.norm(dim=0).max() == pytest.approx(1)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 import torch
@@ -60,23 +59,37 @@ def check_points(name: str, points: Table) -> None:
         )
 
 
-class CloudFiles(Sequence[Tensor]):
-    """Point clouds that are read from their files when they are needed."""
+class HeldClouds(list[Tensor]):
+    """Point clouds in memory."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = paths
+    def changed(self, change: Callable[[Tensor], Tensor]) -> HeldClouds:
+        """Return the clouds after a change of each."""
+        return HeldClouds(map(change, self))
+
+
+@dataclass(frozen=True)
+class CloudFiles:
+    """Point clouds that are read from their files, and changed, when they are needed."""
+
+    paths: Sequence[Path]
+    change: Callable[[Tensor], Tensor] = torch.Tensor.clone
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    @overload
-    def __getitem__(self, number: int) -> Tensor: ...
+    def __getitem__(self, number: int) -> Tensor:
+        return self.change(read_cloud(self.paths[number]))
 
-    @overload
-    def __getitem__(self, number: slice) -> CloudFiles: ...
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[number] for number in range(len(self)))
 
-    def __getitem__(self, number: int | slice) -> Tensor | CloudFiles:
-        return CloudFiles(self.paths[number]) if isinstance(number, slice) else read_cloud(self.paths[number])
+    def changed(self, change: Callable[[Tensor], Tensor]) -> CloudFiles:
+        """Return the clouds after a change of each."""
+        return CloudFiles(self.paths, change)
+
+
+Clouds = HeldClouds | CloudFiles
+"""Point clouds (N, C) by number."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Self
 
 from torch import Tensor
 
+from tutelage.data.cloud_files import Clouds
 from tutelage.data.clouds import CloudForm
 from tutelage.data.splits import LazySplit, Sample, ViewSeed
 
@@ -16,7 +17,7 @@ class CloudSplit(LazySplit):
     """Point clouds as points (C, P), with a grid and the visible points if the form has them, and their targets.
 
     Args:
-        clouds: all clouds, (N, C) each; those of other splits too.
+        clouds: all clouds, (N, C) each, as `form.placed` returns them; those of other splits too.
         digests: the sha256 of each.
         form: the form of all samples.
         rows: (n,) the numbers of this split's clouds.
@@ -27,7 +28,7 @@ class CloudSplit(LazySplit):
 
     def __init__(
         self,
-        clouds: Sequence[Tensor],
+        clouds: Clouds,
         digests: Sequence[bytes],
         form: CloudForm,
         rows: Tensor,

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tutelage.data.augment import random_bits, to_uniform
+from tutelage.data.augment import random_bits
 from tutelage.data.splits import ViewSeed
 
 HIGHEST = math.pi / 4
 """The highest place that objects are seen from, as an angle above the horizon."""
+
+STREAM = 9
+"""The number of the draw of points among the draws of random numbers at a sample's address."""
 
 AXES = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}
 """The axis that is up, and the order of axes in which it is the last; the handedness stays."""
@@ -34,31 +37,36 @@ class CloudForm:
     grid: int | None = None
     visible: int | None = None
 
+    def placed(self, cloud: Tensor) -> Tensor:
+        """Return a cloud with its upper axis last, and normalised if that is wanted."""
+        cloud = cloud if self.up == "z" else torch.cat([cloud[:, list(AXES[self.up])], cloud[:, 3:]], 1)
+        return self._normalised(cloud) if len(cloud) else cloud
+
     def inputs(self, cloud: Tensor, number: int, view: ViewSeed) -> dict[str, Tensor]:
-        """Return a cloud's inputs by name: points (C, P), and if they are wanted grid (1, G, G, G) and visible (C, P).
+        """Return a placed cloud's inputs by name: points (C, P), and if wanted grid (1, G, G, G) and visible (C, P).
 
         In a training view with augment=subsample the points and the place that they are seen from are drawn at the
         sample's address; otherwise they depend on the cloud's number of points alone.
         """
-        cloud = torch.cat([cloud[:, list(AXES[self.up])], cloud[:, 3:]], 1)
-        address = (view.seed, number, view.view) if view.crop else (0, len(cloud), 0)
-        bits = random_bits(address[0], torch.tensor([address[1]]), address[2], len(cloud) + 2)[0]
-        order = bits[2:].argsort()
-        found = {"points": self._drawn(cloud, order)}
+        seed, row, turn = (view.seed, number, view.view) if view.crop else (0, len(cloud), 0)
+        address = int(random_bits(seed, torch.tensor([row]), turn, STREAM + 1)[0, STREAM])
+        generator = torch.Generator().manual_seed(address % 2**63)
+        order = torch.randperm(len(cloud), generator=generator)
+        found = {"points": self._repeated(cloud[order[: self.points]])}
         if self.grid is not None:
             found["grid"] = occupancy(cloud[:, :3], self.grid)
         if self.visible is not None:
-            azimuth, height = to_uniform(bits[:2]).tolist()
+            azimuth, height = torch.rand(2, generator=generator).tolist()
             seen = visible_points(cloud[:, :3], self.visible, 2 * math.pi * azimuth, HIGHEST * height)
-            found["visible"] = self._drawn(cloud, order[seen[order]])
+            found["visible"] = self._repeated(self._normalised(cloud[order[seen[order]]]))
         return found
 
-    def _drawn(self, cloud: Tensor, order: Tensor) -> Tensor:
-        """Return the first points in this order, (C, P); fewer ones come again. They are normalised by themselves."""
-        chosen = cloud[order]
-        if self.normalise:
-            chosen = torch.cat([to_unit_sphere(chosen[:, :3]), chosen[:, 3:]], 1)
-        return chosen[torch.arange(self.points) % len(chosen)].T.contiguous()
+    def _normalised(self, cloud: Tensor) -> Tensor:
+        return torch.cat([to_unit_sphere(cloud[:, :3]), cloud[:, 3:]], 1) if self.normalise else cloud
+
+    def _repeated(self, cloud: Tensor) -> Tensor:
+        """Return the first points, (C, P); fewer ones come again."""
+        return cloud[torch.arange(self.points) % len(cloud)].T.contiguous()
 
 
 def to_unit_sphere(points: Tensor) -> Tensor:

@@ -117,7 +117,8 @@ class ModelCard:
         cloud = read_cloud(Path(path))
         if not len(cloud):
             raise DataError(f"{plain(path)}: has no points: expected some.")
-        inputs = CloudForm(**reading).inputs(cloud, 0, ViewSeed())
+        form = CloudForm(**reading)
+        inputs = form.inputs(form.placed(cloud), 0, ViewSeed())
         return normalise(inputs[self.inputs[0] if self.inputs else "points"][None], self.mean, self.std)[0]
 
     @property

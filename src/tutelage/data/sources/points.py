@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tutelage.data.cloud_files import READERS, CloudFiles, Table, check_points, read_cloud
+from tutelage.data.cloud_files import READERS, CloudFiles, Clouds, HeldClouds, Table, check_points, read_cloud
 from tutelage.data.cloud_split import CloudSplit
 from tutelage.data.clouds import CloudForm
 from tutelage.data.column_names import refuse_unknown_columns
@@ -58,7 +58,7 @@ class CloudTable:
     """All clouds of the data: their points, names, targets and splits; fault: makes the error for one of them."""
 
     form: SourceData
-    clouds: Sequence[Tensor]
+    clouds: Clouds
     names: Sequence[str]
     splits: Mapping[str, Tensor]
     fault: Callable[[int, str], DataError]
@@ -147,7 +147,8 @@ def _as_source(name: str, table: CloudTable, options: CloudReading) -> SourceDat
         notes += check_copies(name, "cloud", "points", table.names, digests, targets, kept, table.fault, mend)
     fields = _fields(options.form)
     more: dict[str, Any] = {"labels": table.labels, "targets": table.targets, "groups": table.groups}
-    splits = {split: CloudSplit(table.clouds, digests, options.form, rows, **more) for split, rows in kept.items()}
+    placed = table.clouds.changed(options.form.placed)
+    splits = {split: CloudSplit(placed, digests, options.form, rows, **more) for split, rows in kept.items()}
     return replace(
         table.form,
         size=(options.form.points,),
@@ -211,9 +212,9 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _held(paths: Sequence[Path]) -> Sequence[Tensor]:
+def _held(paths: Sequence[Path]) -> Clouds:
     """Return the clouds in these files, in memory unless they are too many."""
-    total, clouds = 0, []
+    total, clouds = 0, HeldClouds()
     for path in paths:
         clouds.append(read_cloud(path))
         total += clouds[-1].numel()
@@ -255,7 +256,7 @@ def _from_arrays(path: Path, labelled: bool) -> CloudTable:
     arrays = npz.read_arrays(path)
     if "x_train" not in arrays or (labelled and "y_train" not in arrays):
         raise DataError(f"{plain(path)}: has {', '.join(arrays) or 'no arrays'}: expected x_train and y_train.")
-    clouds: list[Tensor] = []
+    clouds = HeldClouds()
     names, splits = [], {}
     for split in (split for split in npz.SPLITS if f"x_{split}" in arrays):
         found = _clouds_of(f"{plain(path)}, x_{split}", arrays[f"x_{split}"])
