@@ -72,11 +72,11 @@ def test_series_voxels_and_rows_give_a_class_vector(name, channels):
 @pytest.mark.parametrize(
     ("name", "size", "words"),
     [
-        ("conv1d-3-8", (8, 8), "a network for series, and the inputs are images of 8×8: use resnet20"),
-        ("cnn4", (40,), "a network for images, and the inputs are series of 40: use conv1d-3-16"),
+        ("conv1d-3-8", (8, 8), "a network for series or points, and the inputs are images of 8×8: use resnet20"),
+        ("cnn4", (40,), "a network for images, and the inputs are series or points of 40: use conv1d-3-16"),
         ("resnet8", (), "a network for images, and the inputs are rows of a table: use mlp-64-64"),
         ("mlp-8", (4, 4, 4), "a network for rows of a table, and the inputs are voxels of 4×4×4: use conv3d-3-8"),
-        ("timm:resnet18", (40,), "a network for images, and the inputs are series of 40"),
+        ("timm:resnet18", (40,), "a network for images, and the inputs are series or points of 40"),
         ("torchvision:resnet18", (2, 2, 2), "a network for images, and the inputs are voxels of 2×2×2"),
     ],
 )

@@ -119,25 +119,18 @@ def _as_source(name: str, table: CloudTable, options: CloudReading) -> SourceDat
 
     Raises: DataError for clouds without points, of other columns than the first, or with the points of another one.
     """
-    digests, notes = [], []
-    empty, columns = [], 0
-    for number, cloud in enumerate(table.clouds):
-        digests.append(digest(cloud))
-        if not len(cloud):
-            empty.append(number)
-            continue
-        columns = columns or cloud.shape[1]
-        if cloud.shape[1] != columns:
-            raise table.fault(number, f"has {cloud.shape[1]} columns, and the clouds before it {columns}.")
+    digests, empty = _examine(table)
     if empty and "empty" not in options.leave_out:
         raise table.fault(
             empty[0],
             f"has no points, as {len(empty)} cloud(s) of {len(table.clouds):,}: remove them, or leave them out by "
             "reading={leave_out: [empty]}.",
         )
+    notes = []
     kept = _without(table.splits, {*empty})
     if empty:
-        notes.append(f"{name}: {len(empty)} cloud(s) without points are left out: {_summary(table, empty)}.")
+        first = summarise([table.names[number] for number in empty], 3)
+        notes.append(f"{name}: {len(empty)} cloud(s) without points are left out: {first}.")
     if "copies" in options.leave_out and (copies := _later_copies(digests, kept)):
         kept = _without(kept, copies)
         notes.append(f"{name}: {len(copies)} copies of other clouds are left out.")
@@ -159,6 +152,23 @@ def _as_source(name: str, table: CloudTable, options: CloudReading) -> SourceDat
     )
 
 
+def _examine(table: CloudTable) -> tuple[list[bytes], list[int]]:
+    """Return the sha256 of each cloud, and the clouds without points.
+
+    Raises: DataError for a cloud of other columns than the first.
+    """
+    digests, empty, columns = [], [], 0
+    for number, cloud in enumerate(table.clouds):
+        digests.append(digest(cloud))
+        if not len(cloud):
+            empty.append(number)
+            continue
+        columns = columns or cloud.shape[1]
+        if cloud.shape[1] != columns:
+            raise table.fault(number, f"has {cloud.shape[1]} columns, and the clouds before it {columns}.")
+    return digests, empty
+
+
 def _fields(form: CloudForm) -> dict[str, FieldForm]:
     """Return the form of each input."""
     fields = {"points": FieldForm("points", (form.points,))}
@@ -167,10 +177,6 @@ def _fields(form: CloudForm) -> dict[str, FieldForm]:
     if form.visible is not None:
         fields["visible"] = FieldForm("points", (form.points,))
     return fields
-
-
-def _summary(table: CloudTable, numbers: Sequence[int]) -> str:
-    return summarise([table.names[number] for number in numbers], 3)
 
 
 def _without(splits: Mapping[str, Tensor], numbers: set[int]) -> dict[str, Tensor]:
