@@ -40,7 +40,8 @@ WHOLE_AND_VISIBLE: dict[str, Any] = {"reading": POINTS | {"visible": 16}}
 class Study:
     """One part: its data, networks with the inputs of each, the methods to compare, and keys.
 
-    methods: each row's method and further keys. alone: further keys of the student alone.
+    methods: each row's method and further keys. alone: further keys of the student alone. teacher_of: the number of the
+    part that trains the teacher.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Study:
     teacher_epochs: int = 15
     epochs: int = 12
     alone: Mapping[str, Any] = field(default_factory=dict)
+    teacher_of: str = "0"
 
 
 def prepare(source: Path, out: Path) -> dict[str, Path]:
@@ -78,24 +80,25 @@ def studies(files: dict[str, Path]) -> list[Study]:
     """Return the parts."""
     plain: dict[str, tuple[str, Mapping[str, Any]]] = {name: (name, {}) for name in ("kd", "dkd", "rkd", "pkt")}
     grid = {"reading": POINTS | {"grid": 20}}
-    x_ray = {"kd": ("kd", {}), "kd, embeddings (pkt)": ("kd+pkt", {}), "dkd": ("dkd", {})}
+    x_ray: dict[str, tuple[str, Mapping[str, Any]]] = {name: (name, {}) for name in ("kd", "pkt", "kd+pkt")}
     streams = {"labelled": {"source": f"points:{files['few']}", "share": 0.25}, "unlabelled": f"clouds:{files['more']}"}
     both = {"data": streams, "batch_size": 64}
     pseudo = "[{name: pseudo_label, stream: unlabelled}]"
-    semi = {
-        "kd, labelled clouds": ("kd", {"batch_size": 16, "epochs": 72}),
-        "pseudo_label, others too": (pseudo, both),
-        "kd, others too": ("kd", both),
+    few = {"batch_size": 16, "epochs": 36}  # as many steps
+    semi: dict[str, tuple[str, Mapping[str, Any]]] = {
+        "kd, labelled clouds": ("kd", few),
+        "kd, all clouds": ("kd", both),
+        "pseudo_label, other clouds": (pseudo, both),
     }
     return [
         Study("From neighbourhoods to single points", files["all"], ("dgcnn-8", "points"), ("pointnet-4", "points"),
               plain, {"reading": POINTS}),
         Study("From grids to points", files["all"], ("voxnet-8", "grid"), ("pointnet-4", "points"),
-              {name: plain[name] for name in ("kd", "pkt")}, grid),
+              {name: plain[name] for name in ("kd", "pkt")}, grid, teacher_of="1"),
         Study("From whole objects to their visible parts", files["all"], ("dgcnn-8", "points"),
               ("pointnet-4", "visible"), x_ray, WHOLE_AND_VISIBLE),
         Study("The same with 10 labelled clouds of each class", files["few"], ("dgcnn-8", "points"),
-              ("pointnet-4", "visible"), semi, WHOLE_AND_VISIBLE, 60, 24, {"batch_size": 16, "epochs": 72}),
+              ("pointnet-4", "visible"), semi, WHOLE_AND_VISIBLE, 60, 12, few, "3"),
     ]  # fmt: skip
 
 
@@ -105,7 +108,7 @@ def train(study: Study, out: Path, seeds: int) -> dict[Any, dict[str, Any]]:
     several = len({"grid", "visible"} & {*keys["reading"]}) > 0
     seen = {role: {f"{role}_inputs": getattr(study, role)[1]} if several else {} for role in ("teacher", "student")}
     teachers = {"student_inputs": study.teacher[1]} if several else {}
-    folder = out / "teacher"
+    folder = out.parent / study.teacher_of / "teacher"
     results: dict[Any, dict[str, Any]] = {
         "teacher": run(folder, study.teacher[0], None, keys | teachers | {"epochs": study.teacher_epochs, "seed": 0})
     }
