@@ -49,11 +49,11 @@ def test_the_teacher_sees_the_whole_and_the_student_its_visible_part(
 ) -> None:
     calls = []
     monkeypatch.setattr(study, "run", lambda folder, model, method, keys: calls.append((model, method, keys)) or {})
-    study.train(study.studies(files)[3], tmp_path / "runs" / "3", 1)
+    study.train(study.studies(files)[2], tmp_path / "runs" / "2", 1)
     (teacher, alone, taught, *_, pseudo) = calls
-    assert (teacher[:2], teacher[2]["student_inputs"], teacher[2]["epochs"]) == (("dgcnn-8", None), "points", 60)
+    assert (teacher[:2], teacher[2]["student_inputs"], teacher[2]["epochs"]) == (("voxnet-8", None), "grid", 50)
     assert (alone[1], alone[2]["student_inputs"]) == (None, "visible")
     assert "teacher" not in alone[2]
-    assert (taught[1], taught[2]["teacher_inputs"], taught[2]["epochs"]) == ("kd", "points", alone[2]["epochs"])
+    assert (taught[1], taught[2]["teacher_inputs"], taught[2]["epochs"]) == ("kd", "grid", alone[2]["epochs"])
     assert "pseudo_label" in pseudo[1]
     assert pseudo[2]["data"]["unlabelled"] == f"clouds:{files['more']}"

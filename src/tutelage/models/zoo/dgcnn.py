@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.models.zoo.base import ZooNetwork, init_kaiming
-from tutelage.models.zoo.pointnet import shared_layers
+from tutelage.models.zoo.pointnet import linear_layers, shared_layers
 
 NEIGHBOURS = 16
 """The number of each point's neighbours, itself among them."""
@@ -40,7 +40,7 @@ class DGCNN(ZooNetwork):
         self.layer3 = EdgeConv(width, 2 * width)
         self.layer4 = EdgeConv(2 * width, 4 * width)
         self.layer5 = shared_layers(8 * width, 16 * width)
-        self.classifier = nn.Sequential(nn.Linear(32 * width, 8 * width), nn.ReLU(), nn.Linear(8 * width, 4 * width))
+        self.classifier = linear_layers(32 * width, 8 * width, 4 * width)
         self.fc = nn.Linear(4 * width, classes)
         init_kaiming(self)
 
@@ -50,7 +50,7 @@ class DGCNN(ZooNetwork):
         second = self.layer2(first)
         third = self.layer3(second)
         points = self.layer5(torch.cat([first, second, third, self.layer4(third)], 1))
-        return self.fc(self.classifier(torch.cat([points.amax(2), points.mean(2)], 1)).relu())
+        return self.fc(self.classifier(torch.cat([points.amax(2), points.mean(2)], 1)))
 
 
 class EdgeConv(nn.Module):

@@ -19,8 +19,8 @@ class PointNet(ZooNetwork):
     classify. pointnet-t-W first multiplies the coordinates by a 3×3 matrix that a smaller such network (`align`)
     predicts, the identity at first. The order of the points doesn't matter.
     Shapes: (B, channels, N), any N → (B, classes).
-    Paper: Qi, Su, Mo, Guibas. CVPR 2017. arXiv:1612.00593, which is 64 wide; the transform of features, batch norm in
-    the classifier and dropout are left out.
+    Paper: Qi, Su, Mo, Guibas. CVPR 2017. arXiv:1612.00593, which is 64 wide; the transform of features and
+    dropout are left out.
     Raises: ConfigError if the width isn't above 0.
     """
 
@@ -37,7 +37,7 @@ class PointNet(ZooNetwork):
         self.layer1 = shared_layers(channels, width, width)
         self.layer2 = shared_layers(width, width, 2 * width)
         self.layer3 = shared_layers(2 * width, 16 * width)
-        self.classifier = nn.Sequential(nn.Linear(16 * width, 8 * width), nn.ReLU(), nn.Linear(8 * width, 4 * width))
+        self.classifier = linear_layers(16 * width, 8 * width, 4 * width)
         self.fc = nn.Linear(4 * width, classes)
         init_kaiming(self)
 
@@ -49,7 +49,7 @@ class PointNet(ZooNetwork):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, N) → (B, classes)."""
         points = self.layer3(self.layer2(self.layer1(self.align(x))))
-        return self.fc(self.classifier(points.amax(2)).relu())
+        return self.fc(self.classifier(points.amax(2)))
 
 
 class Alignment(nn.Module):
@@ -82,4 +82,12 @@ def shared_layers(*widths: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Conv1d(inputs, outputs, 1, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def linear_layers(*widths: int) -> nn.Sequential:
+    """Return linear layers with batch norm and ReLU, of these widths."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
     return nn.Sequential(*layers)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.models.zoo.base import ZooNetwork, init_kaiming
+from tutelage.models.zoo.pointnet import linear_layers
 from tutelage.nn.maps import adaptive_avg_pool
 
 CELLS = 3
@@ -36,7 +37,7 @@ class VoxNet(ZooNetwork):
         self.layer1 = nn.Sequential(first, nn.BatchNorm3d(width), nn.ReLU())
         pool = nn.MaxPool3d(2, ceil_mode=True)
         self.layer2 = nn.Sequential(second, nn.BatchNorm3d(width), nn.ReLU(), pool)
-        self.classifier = nn.Sequential(nn.Linear(CELLS**3 * width, 4 * width), nn.ReLU())
+        self.classifier = linear_layers(CELLS**3 * width, 4 * width)
         self.fc = nn.Linear(4 * width, classes)
         init_kaiming(self)
 
