@@ -6,7 +6,7 @@ FILE is a .npz of ModelNet10's grids (x_train, y_train, x_test, y_test, classes)
 train and the first 50 test, without empty ones and copies. A teacher of grids teaches a PointNet of points, and one
 that sees one side of each cloud, also with 10 labelled clouds of each class, by pseudo-labels of the others; a teacher
 of points and their neighbours teaches a PointNet of points. Every run has its own folder below --out; finished runs are
-reused, unfinished ones resumed. Metrics are those of the last epoch on the test split; written to points.md below --out.
+reused, unfinished ones resumed. Metrics are those of the last epoch on the test split, in points.md below --out.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ class Study:
 
 
 def prepare(source: Path, out: Path) -> dict[str, Path]:
-    """Write the first clouds of each class: all with labels, and few with labels and the others."""
+    """Write the first clouds of each class, unless it is done: all with labels, few with labels, and the others."""
+    files = {name: out / f"{name}.npz" for name in ("all", "few", "more")}
+    if all(file.exists() for file in files.values()):
+        return files
     with np.load(source, allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
 
@@ -71,8 +74,8 @@ def prepare(source: Path, out: Path) -> dict[str, Path]:
     for name, (start, end) in parts.items():
         numbers = first("train", start, end)
         labelled = tested | {"y_train": arrays["y_train"][numbers]} if name != "more" else {}
-        np.savez_compressed(out / f"{name}.npz", x_train=arrays["x_train"][numbers], **labelled)
-    return {name: out / f"{name}.npz" for name in parts}
+        np.savez_compressed(files[name], x_train=arrays["x_train"][numbers], **labelled)
+    return files
 
 
 def studies(files: dict[str, Path]) -> list[Study]:
