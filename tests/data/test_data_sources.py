@@ -286,6 +286,8 @@ def test_all_names_are_listed():
             "interactions",
             "labelled-images",
             "images",
+            "points",
+            "clouds",
             "maps",
             "keypoints",
             "sound",

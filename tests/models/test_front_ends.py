@@ -58,7 +58,7 @@ def test_any_network_of_images_takes_waveforms(name):
         ("mel:8000:0:cnn4", (2000,), "one band or more"),
         ("mel:8000:100:cnn4", (2000,), "expected at most 64 bands at 8000"),
         ("mel:8000:cnn4", (200,), "the waveforms have 200 samples, fewer than a window's 256"),
-        ("mel:8000:cnn4", (16, 16), "a network for series, and the inputs are images"),
+        ("mel:8000:cnn4", (16, 16), "a network for series or points, and the inputs are images"),
         ("mel:8000:conv1d-2-4", (2000,), "takes|can't be made|Expected"),
         ("mel:8000:nothing", (2000,), "unknown model 'nothing'"),
     ],

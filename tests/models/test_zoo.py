@@ -7,6 +7,7 @@ from torch import nn
 from tutelage.errors import ConfigError, ModelError
 from tutelage.models import create
 from tutelage.models.loading import families
+from tutelage.models.zoo.dgcnn import nearest
 
 # Trainable parameters at 100 classes and 3 channels, of the CRD benchmark's networks.
 PARAMETERS = {
@@ -22,7 +23,11 @@ OTHERS = {
     "m5-4": (2000,),
     "gru-2-8": (20,),
     "tcn-3-8": (20,),
+    "pointnet-4": (40,),
+    "pointnet-t-4": (12,),
+    "dgcnn-4": (40,),
     "conv3d-3-4": (9, 8, 10),
+    "voxnet-2": (9, 8, 10),
     "mlp-16-8": (),
     "mlp-16-8-plain": (),
 }
@@ -67,11 +72,11 @@ def test_series_voxels_and_rows_give_a_class_vector(name, channels):
 @pytest.mark.parametrize(
     ("name", "size", "words"),
     [
-        ("conv1d-3-8", (8, 8), "a network for series, and the inputs are images of 8×8: use resnet20"),
-        ("cnn4", (40,), "a network for images, and the inputs are series of 40: use conv1d-3-16"),
+        ("conv1d-3-8", (8, 8), "a network for series or points, and the inputs are images of 8×8: use resnet20"),
+        ("cnn4", (40,), "a network for images, and the inputs are series or points of 40: use conv1d-3-16"),
         ("resnet8", (), "a network for images, and the inputs are rows of a table: use mlp-64-64"),
         ("mlp-8", (4, 4, 4), "a network for rows of a table, and the inputs are voxels of 4×4×4: use conv3d-3-8"),
-        ("timm:resnet18", (40,), "a network for images, and the inputs are series of 40"),
+        ("timm:resnet18", (40,), "a network for images, and the inputs are series or points of 40"),
         ("torchvision:resnet18", (2, 2, 2), "a network for images, and the inputs are voxels of 2×2×2"),
     ],
 )
@@ -146,6 +151,31 @@ def test_segmenter_sees_far_and_near():
     assert reached[16, 4]
 
 
+@pytest.mark.parametrize("name", ["pointnet-4", "pointnet-t-4", "dgcnn-4"])
+def test_the_order_of_points_doesnt_matter(name):
+    torch.manual_seed(0)
+    model, x = create(name, classes=5).model, torch.randn(6, 3, 50)
+    order = torch.randperm(50)
+    assert torch.allclose(model(x), model(x[..., order]), atol=1e-5)
+    assert not torch.allclose(model.eval()(x), model(1.5 * x), atol=1e-3)
+    assert torch.allclose(model.layer1(x)[..., order], model.layer1(x[..., order]), atol=1e-5)
+
+
+def test_the_transform_of_points_begins_as_the_identity_and_turns_coordinates_alone():
+    torch.manual_seed(0)
+    align = create("pointnet-t-8", classes=5, channels=4).model.align
+    x = torch.randn(6, 4, 50)
+    assert torch.allclose(align(x), x, atol=0.3)
+    assert torch.equal(align(x)[:, 3:], x[:, 3:])
+
+
+def test_neighbours_are_the_nearest_points():
+    x = torch.randn(2, 3, 30)
+    expected = torch.cdist(x.mT, x.mT).topk(5, largest=False).indices
+    assert torch.equal(nearest(x, 5).sort().values, expected.sort().values)
+    assert nearest(x, 99).shape == (2, 30, 30)
+
+
 def test_convolutions_begin_as_he_says():
     torch.manual_seed(0)
     model = create("wrn_28_10", classes=10).model
@@ -178,6 +208,9 @@ def test_weights_are_a_function_of_the_seed(name):
         ("cnn0", "cnn0: expected a width of 1 or more"),
         ("conv1d-9-4", "conv1d-9-4: expected a depth from 1 to 8 and a width of 1 or more"),
         ("conv3d-0-4", "expected a depth from 1 to 8"),
+        ("pointnet-0", "pointnet-0: expected a width of 1 or more"),
+        ("dgcnn-0", "dgcnn-0: expected a width of 1 or more"),
+        ("voxnet-0", "voxnet-0: expected a width of 1 or more"),
         ("mlp-8-0", "mlp-8-0: expected widths of 1 or more"),
     ],
 )

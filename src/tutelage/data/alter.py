@@ -18,14 +18,14 @@ from tutelage.data.own_code import call_user_code, import_function
 from tutelage.errors import ConfigError, DataError, unknown
 
 IMAGE_CROPS = ("none", "shift", "crop-flip", "resized-crop")
-CROPS = (*IMAGE_CROPS, "time-crop")
-READ_CROPS = ("resized-crop", "time-crop")
-"""The crops that are drawn where a file is read."""
+CROPS = (*IMAGE_CROPS, "time-crop", "subsample")
+READ_CROPS = ("resized-crop", "time-crop", "subsample")
+"""The crops that are drawn where a sample is read."""
 
 SIZED_CROP = re.compile(r"crop-flip-([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?")
 """A crop of a size of its own: crop-flip-SIDE or crop-flip-HEIGHTxWIDTH."""
 
-EFFECTS = ("gain", "noise", "time-mask", "band-mask")
+EFFECTS = ("gain", "noise", "time-mask", "band-mask", "rotate", "jitter", "scale", "point-dropout")
 """The augmentations of whole batches that follow a crop (`Modality.effects`)."""
 FUNCTION = "python:"
 
@@ -123,6 +123,8 @@ def refuse_unsuitable(name: str, augment: str, target: str, several: bool, can_c
         )
     if "time-crop" in policies and not can_crop:
         raise ConfigError(f"augment='time-crop' is for recordings, which {name!r} isn't: use augment=shift.")
+    if "subsample" in policies and not can_crop:
+        raise ConfigError(f"augment='subsample' is for data=points:PATH, which {name!r} isn't: use augment=none.")
 
 
 def check_importable(word: str) -> None:

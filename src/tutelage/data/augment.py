@@ -165,6 +165,15 @@ def random_crop_box(seed: int, number: int, view: int, height: int, width: int) 
     return top, left, h0, w0, flip
 
 
+def stream_uniform(stream: int, index: Tensor, seed: int, view: int, draws: int) -> Tensor:
+    """Return numbers in [0, 1) at the samples' addresses: index (B,) -> (B, draws) float32.
+
+    stream: a number that separates these draws from others at the same address.
+    """
+    address = int(random_bits(seed, torch.zeros(1, dtype=torch.int64), view, stream + 1)[0, stream])
+    return to_uniform(random_bits(address, index, view, draws))
+
+
 def addressed_noise(index: Tensor, seed: int, view: int, shape: tuple[int, ...]) -> Tensor:
     """Return standard normal noise at the samples' addresses: index (B,) -> (B, *shape) float32.
 

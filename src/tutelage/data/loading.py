@@ -112,6 +112,7 @@ def load_unlabelled(
 ) -> DataModule:
     """Load data by name whose labels aren't used: train has all samples of its source's training split.
 
+    reading: options of the source, as in `load`.
     Raises: as `load`; ConfigError for data that a function of one's own made.
     """
     source, kind, where = _find(name)

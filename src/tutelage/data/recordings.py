@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import gcd
@@ -118,13 +116,6 @@ def is_clipped(waveform: Tensor) -> bool:
     """Return whether the recording has runs of samples at the end of the scale."""
     full = (waveform[0].abs() >= FULL_SCALE).float()
     return len(full) >= RUN and bool((full.unfold(0, RUN, 1).sum(1) == RUN).any())
-
-
-def find_copies(waveforms: Sequence[Tensor]) -> list[tuple[int, int]]:
-    """Return the pairs of a recording and the first one with the same samples."""
-    first: dict[bytes, int] = {}
-    digests = [hashlib.sha256(waveform.numpy().data).digest() for waveform in waveforms]
-    return [(first[digest], n) for n, digest in enumerate(digests) if first.setdefault(digest, n) != n]
 
 
 @cache

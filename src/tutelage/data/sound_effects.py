@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from tutelage.data.augment import random_bits, to_uniform
+from tutelage.data.augment import stream_uniform
 
 LOUDEST = 6.0
 """The largest change of loudness, in decibels."""
@@ -73,8 +73,7 @@ SPECTROGRAM_EFFECTS: Mapping[str, Effect] = {"time-mask": time_mask, "band-mask"
 
 def _uniform(effect: str, index: Tensor, seed: int, view: int, draws: int) -> Tensor:
     """Return numbers in [0, 1), (B, draws), of an effect."""
-    address = int(random_bits(seed, torch.zeros(1, dtype=torch.int64), view, STREAMS[effect] + 1)[0, STREAMS[effect]])
-    return to_uniform(random_bits(address, index, view, draws))
+    return stream_uniform(STREAMS[effect], index, seed, view, draws)
 
 
 def _span(effect: str, length: int, index: Tensor, seed: int, view: int) -> Tensor:

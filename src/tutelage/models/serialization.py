@@ -13,13 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from tutelage import models
+from tutelage.data.cloud_files import read_cloud
+from tutelage.data.clouds import CloudForm
 from tutelage.data.data_module import DataModule
 from tutelage.data.recordings import SoundForm, place, read_waveform
 from tutelage.data.scale import normalise
+from tutelage.data.splits import ViewSeed
 from tutelage.data.table_encoding import TableEncoding
 from tutelage.data.table_files import read_table
 from tutelage.data.value_targets import ValueTargets
-from tutelage.errors import CheckpointError, ModelError
+from tutelage.errors import CheckpointError, DataError, ModelError, plain
 from tutelage.models.estimators import FittedEstimator, files, kinds
 from tutelage.models.preprocess import Preprocess, Standardise
 from tutelage.utils import checksums, tensor_file
@@ -102,6 +105,21 @@ class ModelCard:
         waveform = read_waveform(Path(path), form)
         middle = place(waveform, form.length, max(waveform.shape[-1] - form.length, 0) // 2)
         return normalise(middle[None], self.mean, self.std)[0]
+
+    def read_points(self, path: str | Path) -> Tensor:
+        """Read a file's point cloud as the network's input: its points (C, P), grid or visible points, as in testing.
+
+        Raises: DataError if it can't be used; ModelError if the network isn't for point clouds.
+        """
+        if not self.data.startswith("points:"):
+            raise ModelError(f"{self.model} was trained on {self.data}: expected data=points:PATH.")
+        reading = {key: value for key, value in self.source_options.get("reading", {}).items() if key != "leave_out"}
+        cloud = read_cloud(Path(path))
+        if not len(cloud):
+            raise DataError(f"{plain(path)}: has no points: expected some.")
+        form = CloudForm(**reading)
+        inputs = form.inputs(form.placed(cloud), 0, ViewSeed())
+        return normalise(inputs[self.inputs[0] if self.inputs else "points"][None], self.mean, self.std)[0]
 
     @property
     def value_targets(self) -> ValueTargets | None:

@@ -93,7 +93,7 @@ def _is_pyramid(levels: Sequence[LayerInfo]) -> bool:
 
 
 def find_stages(layers: Sequence[LayerInfo], blocks: set[str]) -> list[LayerInfo]:
-    """The last layer of each resolution; for a single resolution (ViT), four blocks evenly spaced by depth."""
+    """The last layer of each resolution; for a single one (ViT, points), four blocks evenly spaced by depth."""
     maps = [x for x in layers if x.is_map and x.grid > 1]
     tokens = [x for x in layers if not x.is_map and len(x.shape) == 2 and x.grid > 1]
     grids: dict[int, list[LayerInfo]] = {}
@@ -120,12 +120,12 @@ def _stage_end(stage: Sequence[LayerInfo], maps: Sequence[LayerInfo], blocks: se
 
 
 def _siblings(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """The largest family of sibling modules of one class and shape, of two the outer: a transformer's blocks."""
+    """The largest family of siblings of one class, of two the outer: blocks of one shape, or maps of any width."""
     families: dict[tuple[str, str, tuple[int, ...]], list[LayerInfo]] = {}
     for x in layers:
         family = x.name.rstrip("0123456789")
         if family != x.name:
-            families.setdefault((family, x.kind, x.shape), []).append(x)
+            families.setdefault((family, x.kind, () if x.is_map else x.shape), []).append(x)
     return max(families.values(), key=lambda family: (len(family), -family[0].name.count(".")), default=[])
 
 

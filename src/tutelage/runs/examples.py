@@ -145,7 +145,7 @@ def _pictures(data: DataModule, inputs: Tensor) -> tuple[np.ndarray[Any, Any], s
     grey = data.kind.pictures(inputs)
     assert grey is not None
     images = grey.mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
-    return images.numpy(), " Time runs to the right, frequency upwards."
+    return images.numpy(), f" {data.kind.picture_note}"
 
 
 def _small(masks: Tensor) -> np.ndarray[Any, Any]:

@@ -60,7 +60,6 @@ def _refuse_unsuitable(data: DataModule) -> None:
     faults = {
         "has no labels": data.target == "none",
         "has groups": data.target == "grades" or data.train.groups is not None,
-        "has several inputs": bool(data.fields),
         "has columns that are encoded by the training samples": bool(data.encoding),
         "is drawn by weights (balance)": data.train.weights is not None,
     }
@@ -125,4 +124,15 @@ def _load(
                 f"streams: {source} has {what} {getattr(other, what)}, and {data.name} {getattr(data, what)}: expected "
                 "the same."
             )
+    if _inputs(other) != _inputs(data):
+        raise ConfigError(
+            f"streams: {source} has the inputs {_inputs(other)}, and {data.name} {_inputs(data)}: expected the same."
+        )
     return other
+
+
+def _inputs(data: DataModule) -> dict[str, tuple[str, int, tuple[int, ...]]]:
+    """Return the modality, channels and size of each input by name; a single image is brought to the other's size."""
+    if data.fields:
+        return {name: (field.modality, field.channels, field.size) for name, field in data.fields.items()}
+    return {"inputs": (data.modality, data.channels, () if data.modality == "image" else data.size)}

@@ -25,6 +25,7 @@ class Modality(ABC):
         crops: the names of the augmentations that move a sample's values.
         effects: the names of the augmentations that follow, in any number.
         has_pictures: whether `pictures` is defined.
+        picture_note: a sentence on how the pictures show an input.
         takes_policies: whether the policies of data/alter.py apply.
         takes_functions: whether a function of the user's may change a sample.
     """
@@ -34,6 +35,7 @@ class Modality(ABC):
     crops: ClassVar[tuple[str, ...]] = ("none",)
     effects: ClassVar[tuple[str, ...]] = ()
     has_pictures: ClassVar[bool] = False
+    picture_note: ClassVar[str] = ""
     takes_policies: ClassVar[bool] = False
     takes_functions: ClassVar[bool] = True
 

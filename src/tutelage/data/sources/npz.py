@@ -57,7 +57,7 @@ def find(
     groups_train …: (N,) integers; samples of one group must be in one split.
     """
     path = to_path(where)
-    arrays = _arrays(path)
+    arrays = read_arrays(path)
     names = [str(name) for name in arrays["inputs"].flatten()] if "inputs" in arrays else ["x"]
     for key in (*(f"{name}_train" for name in names), "y_train"):
         if key not in arrays:
@@ -89,12 +89,12 @@ def find(
         targets = {s: _values(path, f"y_{s}", arrays, len(value_names)) for s in inputs}
         splits = _splits(path, arrays, inputs, targets)
         return SourceData("regression", (), splits=splits, target="values", value_names=value_names, **form, **more)
-    class_names = multitask_targets.column_class_names(path, arrays) if "columns" in arrays else {}
-    classes = () if class_names else _classes(path, arrays, int(_labels(path, "y_train", arrays["y_train"]).max()) + 1)
-    sizes = [len(names) for names in class_names.values()] or [len(classes)]
-    splits = _splits(path, arrays, inputs, {s: _class_labels(path, arrays, s, sizes) for s in inputs})
-    if class_names:
-        return replace(multi_task_data(class_names, splits=splits, **form), **more)
+    by_column = multitask_targets.column_class_names(path, arrays) if "columns" in arrays else {}
+    classes = () if by_column else class_names(path, arrays)
+    sizes = [len(names) for names in by_column.values()] or [len(classes)]
+    splits = _splits(path, arrays, inputs, {s: read_class_labels(path, arrays, s, sizes) for s in inputs})
+    if by_column:
+        return replace(multi_task_data(by_column, splits=splits, **form), **more)
     return SourceData("classification", classes, splits=splits, **form, **more)
 
 
@@ -165,7 +165,11 @@ def _modality(name: str, arrays: dict[str, Array]) -> str:
     return {2: "table", 5: "volume"}.get(arrays[f"{name}_train"].ndim, "image")
 
 
-def _arrays(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Return the arrays of a file by name.
+
+    Raises: DataError if it can't be read.
+    """
     if not path.is_file():
         reason = "no file" if path.exists() else "no such file"
         raise DataError(f"{plain(path)}: {reason}; expected a .npz with x_train, y_train, x_test, y_test.")
@@ -179,8 +183,9 @@ def _arrays(path: Path) -> dict[str, Array]:
         ) from error
 
 
-def _classes(path: Path, arrays: dict[str, Array], count: int) -> tuple[str, ...]:
+def class_names(path: Path, arrays: dict[str, Array]) -> tuple[str, ...]:
     """Return the names in the array `classes` or in a classes.json in the same folder, else numbers."""
+    count = int(read_labels(path, "y_train", arrays["y_train"]).max()) + 1
     json_file = path.with_name("classes.json")
     names: list[str] = [str(i) for i in range(count)]
     if "classes" in arrays:
@@ -193,7 +198,11 @@ def _classes(path: Path, arrays: dict[str, Array], count: int) -> tuple[str, ...
     return tuple(names)
 
 
-def _labels(path: Path, key: str, y: Array) -> Tensor:
+def read_labels(path: Path, key: str, y: Array) -> Tensor:
+    """Return the classes (N,) in the array of that name.
+
+    Raises: DataError for other numbers.
+    """
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1 or y.dtype.kind not in "iu" or not len(y):
@@ -207,13 +216,13 @@ def _labels(path: Path, key: str, y: Array) -> Tensor:
     return torch.from_numpy(y.astype(np.int64))
 
 
-def _class_labels(path: Path, arrays: dict[str, Array], split: str, sizes: list[int]) -> Tensor:
+def read_class_labels(path: Path, arrays: dict[str, Array], split: str, sizes: list[int]) -> Tensor:
     """Return one split's labels; sizes: each label column's number of classes."""
     key = _target_key(path, arrays, split)
     y = (
         multitask_targets.column_labels(path, key, arrays[key])
         if "columns" in arrays
-        else _labels(path, key, arrays[key])
+        else read_labels(path, key, arrays[key])
     )
     if y.dim() == 2 and y.shape[1] != len(sizes):
         raise DataError(f"{plain(path)}: {key} has {y.shape[1]} label columns, y_train {len(sizes)}: expected as many.")

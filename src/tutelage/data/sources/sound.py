@@ -13,11 +13,13 @@ from pydantic import Field
 from torch import Tensor
 
 from tutelage.data.column_names import refuse_repeated_columns, refuse_unknown_columns
+from tutelage.data.copies import check_copies, digest
+from tutelage.data.file_rows import FileRows, row_targets, rows_by_folder
 from tutelage.data.grouping import group_numbers
-from tutelage.data.labelled_images import LIST_COLUMNS, Rows
-from tutelage.data.listing import SPLITS, list_files, summarise, to_path
+from tutelage.data.labelled_images import Rows
+from tutelage.data.listing import list_files, summarise, to_path
 from tutelage.data.preparation import SourceData
-from tutelage.data.recordings import SUFFIXES, SoundForm, SoundHeader, find_copies, is_clipped, read_waveform
+from tutelage.data.recordings import SUFFIXES, SoundForm, SoundHeader, is_clipped, read_waveform
 from tutelage.data.sound_split import SoundSplit
 from tutelage.errors import ConfigError, DataError, plain
 from tutelage.utils.options import Positive, check_options
@@ -62,15 +64,6 @@ def reading_options(
     return Reading(rate, seconds, resample, mono, pattern)
 
 
-@dataclass(frozen=True)
-class FileRows(Rows):
-    """Rows that the files' names and folders tell; a fault names the file."""
-
-    def fault(self, row: int, text: str) -> DataError:
-        """Return the error for a file."""
-        return DataError(f"{plain(self.cells[row][0])}: {text}")
-
-
 def find(
     kind: str,
     where: str,
@@ -98,7 +91,7 @@ def find(
     named = [*targets, *drop, *([group] if group else [])]
     refuse_unknown_columns(name, named, rows.header)
     refuse_repeated_columns(name, named)
-    form, labels, floats = _targets(name, rows, targets, task, {*drop, group})
+    form, labels, floats = row_targets(name, rows, targets, task, {*drop, group}, "sound")
     paths = rows.files(SUFFIXES, "sound file")
     groups = None if group is None else group_numbers(rows.filled_column(group))
     splits = rows.splits()
@@ -106,7 +99,9 @@ def find(
     if waveforms is not None:
         target_of = labels if floats is None else floats
         assert target_of is not None
-        notes += _check_copies(rows, waveforms, target_of, splits)
+        digests = [digest(waveform) for waveform in waveforms]
+        others = [plain(cell) for cell in rows.column(rows.file_column)]
+        notes += check_copies(plain(rows.path), "recording", "samples", others, digests, target_of, splits, rows.fault)
         notes += _describe_clipped(name, paths, waveforms)
     samples = SoundSplit(paths, sound, waveforms, labels=labels, targets=floats, groups=groups)
     divided = {split: samples.take(numbers) for split, numbers in splits.items()}
@@ -124,7 +119,9 @@ def _rows(path: Path, pattern: str) -> Rows:
     if not files:
         raise DataError(f"{plain(path)}: has no recordings: expected a folder of {', '.join(sorted(SUFFIXES))}, or a "
                         "CSV file with a column file.")  # fmt: skip
-    return _rows_by_pattern(path, files, pattern) if pattern else _rows_by_folder(path, files)
+    if pattern:
+        return _rows_by_pattern(path, files, pattern)
+    return rows_by_folder(path, files, ", a pattern of names (reading={pattern: …})")
 
 
 def _rows_by_pattern(root: Path, files: Sequence[Path], pattern: str) -> Rows:
@@ -143,46 +140,6 @@ def _rows_by_pattern(root: Path, files: Sequence[Path], pattern: str) -> Rows:
             raise DataError(f"{plain(path)}: its name doesn't fit pattern={pattern!r}: rename or remove it.")
         cells.append([str(path), *(match[part] for part in parts)])
     return FileRows(root, ["file", *parts], cells, range(len(cells)))
-
-
-def _rows_by_folder(root: Path, files: Sequence[Path]) -> Rows:
-    """Return rows whose label is the name of the file's folder.
-
-    Raises: DataError for files outside of the folders of classes.
-    """
-    names = {name for all_names in SPLITS.values() for name in all_names}
-    inside = [path.relative_to(root).parts for path in files]
-    is_split = all(parts[0].lower() in names for parts in inside)
-    depth = 3 if is_split else 2
-    if loose := [path for path, parts in zip(files, inside, strict=True) if len(parts) < depth]:
-        raise DataError(
-            f"{plain(loose[0])}: is in no folder of a class: expected {plain(root.name)}/"
-            f"{'SPLIT/' if is_split else ''}CLASS/FILE, a pattern of names (reading={{pattern: …}}), or a CSV file."
-        )
-    cells = [[str(path), parts[depth - 2], *parts[: depth - 2]] for path, parts in zip(files, inside, strict=True)]
-    return FileRows(root, ["file", "label", *(["split"] if is_split else [])], cells, range(len(cells)))
-
-
-def _targets(
-    name: str, rows: Rows, targets: Sequence[str], task: str | None, others: set[str | None]
-) -> tuple[SourceData, Tensor | None, Tensor | None]:
-    """Return the task with its classes, and the classes (N,) or the targets of floats (N, T)."""
-    splits = rows.splits()
-    form = SourceData("regression", (), (), "none", {}, modality="sound", target="values", value_names=targets)
-    if task == "regression":
-        if not targets:
-            raise ConfigError(f"{name}: name the values to estimate: target=COLUMN.")
-        return form, None, rows.values(targets)
-    left = [column for column in rows.header if column not in (rows.file_column, "split", *others)]
-    usual = [column for column in ("label", *LIST_COLUMNS) if column in left][:1]
-    chosen = [*targets] or usual or left
-    if len(chosen) != 1 or chosen[0] not in left:
-        raise ConfigError(f"{name}: expected one column of classes: target=COLUMN, of {', '.join(left) or 'none'}.")
-    if chosen[0] in LIST_COLUMNS:
-        classes, sets = rows.label_lists(chosen[0], splits)
-        return replace(form, task="multi_label", classes=classes, target="label set", value_names=()), None, sets
-    classes, labels = rows.classes(chosen[0], splits)
-    return replace(form, task="classification", classes=classes, target="label", value_names=()), labels, None
 
 
 def _read(name: str, paths: Sequence[Path], options: Reading) -> tuple[SoundForm, list[Tensor] | None, list[str]]:
@@ -214,24 +171,6 @@ def _read(name: str, paths: Sequence[Path], options: Reading) -> tuple[SoundForm
         notes.append(f"{name}: the files have samples of several forms ({', '.join(kinds)}): do classes differ by it?")
     held = int(lengths.sum()) <= HELD
     return form, [read_waveform(path, form) for path in paths] if held else None, notes
-
-
-def _check_copies(rows: Rows, waveforms: Sequence[Tensor], targets: Tensor, splits: Mapping[str, Tensor]) -> list[str]:
-    """Return a note on recordings with the same samples.
-
-    Raises: DataError if they have other labels, or are in other splits.
-    """
-    split_of = {row: split for split, numbers in splits.items() for row in numbers.tolist()}
-    copies = find_copies(waveforms)
-    for first, row in copies:
-        other = f"has the samples of {plain(rows.column(rows.file_column)[first])}"
-        if not torch.equal(targets[first], targets[row]):
-            raise rows.fault(row, f"{other}, and another label: keep the right one.")
-        if split_of[first] != split_of[row]:
-            raise rows.fault(row, f"{other}, which is in {split_of[first]}: keep each recording in one split.")
-    if not copies:
-        return []
-    return [f"{plain(rows.path)}: {len(copies)} recording(s) have the samples of another one: keep one of each."]
 
 
 def _describe_clipped(name: str, paths: Sequence[Path], waveforms: Sequence[Tensor]) -> list[str]:
