@@ -24,12 +24,16 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class ViewSeed:
-    """One view of the samples: the address of its random numbers, whether photos are cropped, and further policies."""
+    """One view of the samples: the address of its random numbers, whether photos are cropped, and further policies.
+
+    time_crop: whether recordings and clips are cropped in time.
+    """
 
     seed: int = 0
     view: int = 0
     crop: bool = False
     policies: tuple[str, ...] = ()
+    time_crop: bool = False
 
     def augment(self, x: Tensor, number: int) -> Tensor:
         """Apply the policies to a sample's image (C, H, W)."""
@@ -47,7 +51,7 @@ class Split(ABC):
     each sample's group (its query, its speaker …), if there are groups. whole_groups: whether a batch has whole groups,
     as rankings require. is_random: whether reading a sample involves randomness in addition to the data's augmentation.
     can_crop: whether reading can crop a sample at random. content: whether the fingerprint covers the contents of
-    files, or only their names and sizes.
+    files, or only their names and sizes. in_order: whether training takes the samples in their order, as of a stream.
     """
 
     labels: Tensor | None = None
@@ -56,6 +60,7 @@ class Split(ABC):
     is_random: bool = False
     can_crop: bool = False
     content: bool = False
+    in_order: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -187,7 +192,7 @@ class ClassSubset(Split):
         self.samples = samples.take((numbers[samples.labels] >= 0).nonzero()[:, 0])
         self.numbers, self.is_random, self.can_crop = numbers, samples.is_random, samples.can_crop
         self.labels = numbers[samples.labels][numbers[samples.labels] >= 0]
-        self.groups = self.samples.groups
+        self.groups, self.in_order = self.samples.groups, samples.in_order
 
     def __len__(self) -> int:
         return len(self.samples)

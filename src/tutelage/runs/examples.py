@@ -131,10 +131,8 @@ def _objects(batch: Batch) -> dict[str, Any]:
 
 def _pictures(data: DataModule, inputs: Tensor) -> dict[str, Any]:
     """Return inputs that aren't images as pictures, likewise."""
-    grey = data.kind.pictures(inputs)
-    assert grey is not None
-    images = grey.mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
-    return {"images": images.numpy(), "note": " Time runs to the right, frequency upwards."}
+    images = data.kind.pictures(inputs).mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+    return {"images": images.numpy(), "note": data.kind.picture_note}
 
 
 def _small(masks: Tensor) -> np.ndarray[Any, Any]:

@@ -25,6 +25,7 @@ class Modality(ABC):
         crops: the names of the augmentations that move a sample's values.
         effects: the names of the augmentations that follow, in any number.
         has_pictures: whether `pictures` is defined.
+        picture_note: how these are to be read.
         takes_policies: whether the policies of data/alter.py apply.
     """
 
@@ -33,6 +34,7 @@ class Modality(ABC):
     crops: ClassVar[tuple[str, ...]] = ("none",)
     effects: ClassVar[tuple[str, ...]] = ()
     has_pictures: ClassVar[bool] = False
+    picture_note: ClassVar[str] = ""
     takes_policies: ClassVar[bool] = False
 
     def takes(self, word: str) -> bool:
@@ -81,6 +83,10 @@ class Modality(ABC):
         """Bring inputs and mask to that size."""
         return x, mask
 
+    def resized(self, size: tuple[int, ...], sides: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the size of inputs of a size that are brought to that height and width; None if they can't be."""
+        return None
+
     def cut(
         self, x: Tensor, mask: Tensor | None, index: Tensor, view: ViewSeed, words: Collection[str]
     ) -> tuple[Tensor, Tensor | None]:
@@ -92,7 +98,7 @@ class Modality(ABC):
         return 1e-7 * mean.abs()
 
     def pictures(self, x: Tensor) -> Tensor:
-        """Return inputs (B, C, …) as grey pictures (B, 1, H, W) in [0, 1], for the report."""
+        """Return inputs (B, C, …) as pictures (B, 1 or 3, H, W) in [0, 1], for the report."""
         raise NotImplementedError
 
     def describe(self, channels: int, size: tuple[int, ...]) -> str:

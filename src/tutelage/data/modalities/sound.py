@@ -24,6 +24,7 @@ class Sound(Modality):
     name = "sound"
     positions = 1
     has_pictures = True
+    picture_note = " Time runs to the right, frequency upwards."
     crops = ("none", "shift", "time-crop")
     effects = ("gain", "noise", "time-mask", "band-mask")
 
@@ -52,6 +53,7 @@ class Spectrogram(Modality):
     name = "spectrogram"
     positions = 2
     has_pictures = True
+    picture_note = " Time runs to the right, frequency upwards."
     crops = ("none", "shift")
     effects = ("time-mask", "band-mask")
 
