@@ -17,6 +17,9 @@ from tutelage.data.decode import ImageFile, to_tensor
 from tutelage.data.image_files import centre_crop, crop_and_resize, file_digest
 from tutelage.data.splits import LazySplit, Sample, ViewSeed
 
+SMALL = 64
+"""The longest side of frames that are resized whole, and held in memory if there is room."""
+
 PLACE_IN_TIME = 0x74696D65
 """Separates the draw of a window from those of crops at the same address."""
 
@@ -62,8 +65,8 @@ class ClipSplit(LazySplit):
     Args:
         clips: the files of each sample's clip.
         window: the form of windows.
-        channels, size: of all frames; larger frames are cropped as photos are.
-        held: the frames of each sample's clip, (C, N, h, w), if they are held in memory.
+        channels, size: of all frames; those of more than 64 pixels are cropped as photos are, smaller ones resized.
+        held: the frames of each sample's clip, (C, N, H, W), if they are held in memory.
         labels, groups, starts: of each sample, if there are any; starts: its window's first frame.
         in_order: whether training takes the samples in their order.
     """
@@ -123,16 +126,13 @@ class ClipSplit(LazySplit):
                 digest.update(column.numpy().data)
         return digest.hexdigest()
 
-    def holding(self, largest: tuple[int, int]) -> Self:
-        """Return the samples with all frames in memory, at this height and width."""
-        from torchvision.transforms import functional as TF
-
+    def holding(self) -> Self:
+        """Return the samples with all frames in memory."""
         decoded: dict[Path, Tensor] = {}
-        for clip in self.clips:
+        for number, clip in enumerate(self.clips):
             if clip.folder not in decoded:
-                pictures = self._pictures(clip, range(len(clip.frames)))
-                frames = [to_tensor(picture.rgb_or_grey(self.channels)[0]) for _, picture in pictures]
-                decoded[clip.folder] = TF.resize(torch.stack(frames), list(largest), antialias=True).movedim(0, 1)
+                frames = self._read(number, range(len(clip.frames)), ViewSeed())
+                decoded[clip.folder] = torch.stack([*frames.values()], 1)
         selected = self.take(torch.arange(len(self)))
         selected.held = [decoded[clip.folder] for clip in self.clips]
         return selected
@@ -146,17 +146,25 @@ class ClipSplit(LazySplit):
         bits = random_bits(augmentation.seed ^ PLACE_IN_TIME, torch.tensor([number]), augmentation.view, 1)
         return int(to_integers(bits[0, 0], extra + 1))
 
-    def _read(self, number: int, frames: set[int], augmentation: ViewSeed) -> dict[int, Tensor]:
+    def _read(self, number: int, frames: Iterable[int], augmentation: ViewSeed) -> dict[int, Tensor]:
         """Return some frames (C, H, W) of a clip by number, all cropped alike."""
         pictures = dict(self._pictures(self.clips[number], frames))
         if not augmentation.crop:
-            return {k: to_tensor(centre_crop(x, self.channels, self.size)) for k, x in pictures.items()}
+            return {k: self._whole(picture) for k, picture in pictures.items()}
         first = next(iter(pictures.values()))
         top, left, height, width, flip = random_crop_box(
             augmentation.seed, number, augmentation.view, first.height, first.width
         )
         place: Any = (self.channels, (top, left, height, width), self.size, flip)
         return {k: to_tensor(crop_and_resize(x, *place)) for k, x in pictures.items()}
+
+    def _whole(self, picture: ImageFile) -> Tensor:
+        """Return a frame as in evaluation: a small one is resized, of a larger one the centre is cropped."""
+        if max(picture.height, picture.width) > SMALL:
+            return to_tensor(centre_crop(picture, self.channels, self.size))
+        from torchvision.transforms import functional as TF
+
+        return TF.resize(to_tensor(picture.rgb_or_grey(self.channels)[0]), list(self.size), antialias=True)
 
     def _crop_held(self, frames: Tensor, number: int, augmentation: ViewSeed) -> Tensor:
         """Return frames (T, C, h, w) as they are or, with augment=resized-crop, cropped alike."""

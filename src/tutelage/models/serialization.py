@@ -16,6 +16,7 @@ from tutelage import models
 from tutelage.data.data_module import DataModule
 from tutelage.data.recordings import SoundForm, place, read_waveform
 from tutelage.data.scale import normalise
+from tutelage.data.sources.clips import read_sample
 from tutelage.data.table_encoding import TableEncoding
 from tutelage.data.table_files import read_table
 from tutelage.data.value_targets import ValueTargets
@@ -102,6 +103,16 @@ class ModelCard:
         waveform = read_waveform(Path(path), form)
         middle = place(waveform, form.length, max(waveform.shape[-1] - form.length, 0) // 2)
         return normalise(middle[None], self.mean, self.std)[0]
+
+    def read_clip(self, path: str | Path) -> Tensor:
+        """Read a folder of frames as the network's input (C, T, H, W): the middle window, as in evaluation.
+
+        Raises: DataError if it can't be used; ModelError if the network isn't for clips.
+        """
+        if self.modality != "clip":
+            raise ModelError(f"{self.model} was trained on {self.data}: expected data of clips.")
+        reading = self.source_options.get("reading", {})
+        return normalise(read_sample(Path(path), reading, self.channels, self.size)[None], self.mean, self.std)[0]
 
     @property
     def value_targets(self) -> ValueTargets | None:

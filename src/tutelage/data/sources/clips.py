@@ -10,13 +10,15 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from tutelage.data.clip_files import ClipFiles, FrameForm, check_copies, list_clips, read_frame_form
-from tutelage.data.clip_split import ClipSplit, WindowOfFrames
+from tutelage.data.clip_split import SMALL, ClipSplit, WindowOfFrames
 from tutelage.data.input_fields import FieldForm
 from tutelage.data.items import UNLABELLED
 from tutelage.data.listing import SPLITS, Listing, list_images, subfolders, summarise, to_path
 from tutelage.data.preparation import SourceData
+from tutelage.data.splits import ViewSeed
 from tutelage.errors import ConfigError, DataError, plain
 from tutelage.utils.options import Count, check_options
 
@@ -27,8 +29,6 @@ NAMES = {
     "reading={frames: …, order: time}",
 }
 
-SMALL = 64
-"""The longest side of frames that are held in memory, if there is room."""
 HELD = 2**29
 """The most bytes of frames that are held in memory."""
 LARGE = (112, 112)
@@ -79,6 +79,18 @@ def find(
     roots, notes = _splits(to_path(where))
     read = {"clips": _labelled, "footage": _footage}[kind]
     return read(name, roots, options, size, notes)
+
+
+def read_sample(path: Path, reading: Mapping[str, Any], channels: int, size: Sequence[int]) -> Tensor:
+    """Return the middle window (C, T, H, W) of a clip that was read so; size: T, H and W.
+
+    Raises: DataError if it can't be used.
+    """
+    window = reading_options(f"{plain(path)}", **reading).window
+    split = ClipSplit([ClipFiles.read(list_images(path))], window, channels, (size[1], size[2]))
+    inputs, _ = split.item(0, ViewSeed())
+    sample: Tensor = inputs if isinstance(inputs, Tensor) else inputs[f"frames{size[0]}"]
+    return sample
 
 
 def _splits(root: Path) -> tuple[dict[str, Path], list[str]]:
@@ -202,11 +214,11 @@ def _source(
     small = max(form.largest) <= SMALL
     height, width = size or (form.largest if small else LARGE)
     frames = {clip.folder: len(clip.frames) for split in splits.values() for clip in split.clips}
-    fits = small and sum(frames.values()) * form.channels * form.largest[0] * form.largest[1] <= HELD
+    fits = small and sum(frames.values()) * form.channels * height * width <= HELD
     read: dict[str, ClipSplit] = {}
     for name, split in splits.items():
         split.size = (height, width)
-        read[name] = split.holding(form.largest) if fits else split
+        read[name] = split.holding() if fits else split
     counts = (window.frames, *window.others) if window.others else ()
     fields = {f"frames{count}": FieldForm("clip", (count, height, width)) for count in counts}
     about: dict[str, Any] = {"modality": "clip", "target": target, "fields": fields, "notes": notes}
