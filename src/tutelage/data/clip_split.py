@@ -59,8 +59,8 @@ class ClipSplit(LazySplit):
     """Windows (C, T, H, W) of clips, uint8, with their classes if there are any.
 
     In evaluation the middle window is read; a training view with augment=time-crop reads one at random, and with
-    augment=resized-crop it crops all its frames alike. With `starts` each sample is a window of its own. A clip that is
-    shorter than a window repeats its last frame.
+    augment=resized-crop it crops all its frames alike. With `starts` each sample is a window of its own, which
+    time-crop moves by up to half its length. A clip that is shorter than a window repeats its last frame.
 
     Args:
         clips: the files of each sample's clip.
@@ -138,13 +138,15 @@ class ClipSplit(LazySplit):
         return selected
 
     def _start(self, number: int, augmentation: ViewSeed) -> int:
+        first, last = 0, max(len(self.clips[number].frames) - self.window.span, 0)
+        usual = last // 2
         if self.starts is not None:
-            return int(self.starts[number])
-        extra = max(len(self.clips[number].frames) - self.window.span, 0)
+            usual, half = int(self.starts[number]), self.window.span // 2
+            first, last = max(usual - half, 0), min(usual + half, last)
         if not augmentation.time_crop:
-            return extra // 2
+            return usual
         bits = random_bits(augmentation.seed ^ PLACE_IN_TIME, torch.tensor([number]), augmentation.view, 1)
-        return int(to_integers(bits[0, 0], extra + 1))
+        return first + int(to_integers(bits[0, 0], last - first + 1))
 
     def _read(self, number: int, frames: Iterable[int], augmentation: ViewSeed) -> dict[int, Tensor]:
         """Return some frames (C, H, W) of a clip by number, all cropped alike."""
