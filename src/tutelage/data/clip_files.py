@@ -88,7 +88,7 @@ def list_clips(folder: Path, folders: Sequence[Path]) -> list[ClipFiles]:
 
 @dataclass(frozen=True)
 class FrameForm:
-    """What all frames have in common: the channels, and the largest height and width."""
+    """The form of all frames: their channels, and the largest height and width."""
 
     channels: int
     largest: tuple[int, int]

@@ -147,7 +147,7 @@ def file_digest(path: Path) -> bytes:
 
 
 def crop_and_resize(picture: ImageFile, channels: int, box: Box, size: tuple[int, int], flip: bool) -> Any:
-    """Decode a box of an image, bring it to that height and width, and flip it left-right if told to."""
+    """Decode a box of an image, bring it to that height and width, and flip it left-right if `flip`."""
     from torchvision.transforms import functional as TF
 
     image, times = picture.rgb_or_grey(channels, max_shrink(box, size))

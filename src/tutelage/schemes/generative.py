@@ -47,7 +47,7 @@ class Generative(Offline):
         super().__init__(student, teacher)
         if teacher is None:
             raise ConfigError("scheme=generative needs a teacher, whose features are generated: set teacher=….")
-        self.players["generator"] = Generator(GFKD(latent, divergence))
+        self.players["generator"] = FeatureGenerator(GFKD(latent, divergence))
         self.weight, self.warmup = weight, warmup
 
     @classmethod
@@ -125,7 +125,7 @@ class LastMapPlayer(Player):
         return self.compare(outputs, teacher_outputs, batch), *maps
 
 
-class Generator(AuxiliaryPlayer):
+class FeatureGenerator(AuxiliaryPlayer):
     """The conditional VAE; forward(student's map, teacher's map) → its losses."""
 
     def __init__(self, loss: GFKD) -> None:

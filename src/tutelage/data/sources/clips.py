@@ -38,7 +38,7 @@ Frames = Annotated[int, Field(ge=1, le=4096)]
 
 
 @dataclass(frozen=True)
-class Reading:
+class ClipReading:
     """The options of `reading`.
 
     window: the frames of a sample. in_order: whether training takes the samples in their order.
@@ -53,7 +53,7 @@ def reading_options(
     frames: Frames | Annotated[Sequence[Frames], Field(min_length=1, max_length=8)] = 8,
     stride: Count = 1,
     order: Literal["shuffled", "time"] = "shuffled",
-) -> Reading:
+) -> ClipReading:
     """Return the options of `reading`.
 
     Raises: ConfigError for several numbers of frames of which one is there twice.
@@ -63,7 +63,7 @@ def reading_options(
         raise ConfigError(f"{name}: reading: frames={counts}: expected different numbers.")
     most = max(counts)
     others = tuple(count for count in counts if count != most)
-    return Reading(WindowOfFrames(most, stride, others), order == "time")
+    return ClipReading(WindowOfFrames(most, stride, others), order == "time")
 
 
 def find(
@@ -113,7 +113,7 @@ def _splits(root: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def _labelled(
-    name: str, roots: Mapping[str, Path], options: Reading, size: tuple[int, int] | None, notes: list[str]
+    name: str, roots: Mapping[str, Path], options: ClipReading, size: tuple[int, int] | None, notes: list[str]
 ) -> SourceData:
     """Return the clips with their classes.
 
@@ -148,7 +148,7 @@ def _labelled(
 
 
 def _footage(
-    name: str, roots: Mapping[str, Path], options: Reading, size: tuple[int, int] | None, notes: list[str]
+    name: str, roots: Mapping[str, Path], options: ClipReading, size: tuple[int, int] | None, notes: list[str]
 ) -> SourceData:
     """Return windows of long clips in the order of time; a clip's windows stay in one split."""
     clips = {split: _long_clips(root) for split, root in roots.items()}
