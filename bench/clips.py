@@ -56,12 +56,12 @@ PARTS = (
 def frames(number: int, shape: str, way: str) -> np.ndarray:
     """Return a clip (T, H, W) of uint8."""
     rng = np.random.default_rng([number, *(ord(letter) for letter in shape + way)])
-    pixels = rng.normal(90, 45, (FRAMES, SIDE, SIDE))
+    pixels = rng.normal(80, 30, (FRAMES, SIDE, SIDE))
     top, left = rng.integers(0, SIDE, 2)
     down, right = WAYS[way]
     for t in range(FRAMES):
         rows_of, columns = ((start + step * t + np.arange(5)) % SIDE for start, step in ((top, down), (left, right)))
-        pixels[t][np.ix_(rows_of, columns)] += 70 * SHAPES[shape]
+        pixels[t][np.ix_(rows_of, columns)] += 100 * SHAPES[shape]
     return pixels.clip(0, 255).astype(np.uint8)
 
 
