@@ -116,9 +116,11 @@ def main() -> None:
     of_teacher = keys | {"epochs": args.teacher_epochs, "seed": 0, "student_inputs": "frames6"}
     teacher = {"teacher": run(args.out / "teacher", TEACHER, None, of_teacher)}
     counts = ", ".join(f"{8 * count} {split}" for split, count in CLIPS.items())
-    lines = ["# Clips", "", f"{counts} clips of 8 classes; mean ± half of the 95 % interval over {args.seeds} seeds of "
-             f"the student, one teacher ({TEACHER}, {args.teacher_epochs} epochs); {args.epochs} epochs each; last epoch; "
-             "test split; gains paired by seed.", ""]  # fmt: skip
+    about = (
+        f"{counts} clips of 8 classes; mean ± half of the 95 % interval over {args.seeds} seeds of the student, one "
+    )
+    about += f"teacher ({TEACHER}, {args.teacher_epochs} epochs); {args.epochs} epochs each; last epoch; test split; "
+    lines = ["# Clips", "", about + "gains paired by seed.", ""]
     for number in args.parts:
         results = teacher | train(PARTS[number], number, args.out / "teacher", keys, args)
         lines += section(PARTS[number], results, args.seeds)
