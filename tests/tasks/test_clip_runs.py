@@ -76,5 +76,10 @@ def test_what_networks_of_clips_cant_do_is_refused(data, tmp_path):
         tutelage.train("resnet8", data=data, **keys)
     with pytest.raises((ConfigError, ModelError), match="fgfi"):
         tutelage.distill("frames:cnn4", "r3d10-4", data, "fgfi", teacher_epochs=1, **keys)
+    timed = KEYS | {"reading": {"frames": 4, "order": "time"}, "out": str(tmp_path / "timed")}
+    with pytest.raises(ConfigError, match="is read in the order of time: remove balance, or order"):
+        tutelage.train("r3d10-4", data=data, balance=True, **timed)
+    with pytest.raises(ConfigError, match=r"streams: .* is read in order"):
+        tutelage.train("r3d10-4", data={"labelled": data, "unlabelled": data}, **timed)
     with pytest.raises(TutelageError, match="unknown input of"):
         tutelage.train({"model": "frames:cnn4", "inputs": "frames3"}, data=data, **KEYS | {"out": str(tmp_path / "a")})

@@ -63,6 +63,7 @@ def _refuse_unsuitable(data: DataModule) -> None:
         "has several inputs": bool(data.fields),
         "has columns that are encoded by the training samples": bool(data.encoding),
         "is drawn by weights (balance)": data.train.weights is not None,
+        "is read in order (order)": data.train.in_order,
     }
     if found := [fault for fault, there in faults.items() if there]:
         raise ConfigError(f"streams: {data.name} {' and '.join(found)}: streams are for labelled data without these.")
