@@ -83,3 +83,16 @@ def test_what_networks_of_clips_cant_do_is_refused(data, tmp_path):
         tutelage.train("r3d10-4", data={"labelled": data, "unlabelled": data}, **timed)
     with pytest.raises(TutelageError, match="unknown input of"):
         tutelage.train({"model": "frames:cnn4", "inputs": "frames3"}, data=data, **KEYS | {"out": str(tmp_path / "a")})
+
+
+@pytest.mark.parametrize("method", ["sftn", "lit"])
+def test_parts_of_networks_dont_run_on_joined_frames(data, tmp_path, method):
+    keys = {**KEYS, "reading": {"frames": 4}, "out": str(tmp_path / "run"), "epochs": 1, "teacher_epochs": 1}
+    with pytest.raises(ModelError, match="FrameNetwork runs one on each frame, whose features are joined"):
+        tutelage.distill("frames:resnet8", "frames:resnet8", data, method, **keys)
+
+
+def test_critics_of_peers_judge_maps_of_clips(data, tmp_path):
+    keys = {**KEYS, "reading": {"frames": 4}, "out": str(tmp_path / "run"), "epochs": 1}
+    run = tutelage.distill("r3d10-4", method="afd_online", data=data, **keys)
+    assert run.result["student"]["accuracy"] >= 0

@@ -179,6 +179,19 @@ def _part_of_layer(out: Any, layer: str, key: str) -> Tensor:
     return out
 
 
+def refuse_parts(model: nn.Module, what: str) -> None:
+    """Refuse a model that runs a network on parts of each sample, where features take the place of a layer's output.
+
+    what: what does so.
+    Raises: ModelError.
+    """
+    if hasattr(model, "join_parts"):
+        raise ModelError(
+            f"{what} runs a part of a network on features, and {type(model).__name__} runs one on each frame, whose "
+            "features are joined: use a network of whole samples, such as r3d10-8."
+        )
+
+
 def compute_response(model: nn.Module, inputs: Inputs) -> Tensor:
     """Call the model and return its response, such as logits (B, C)."""
     return rows_of_samples(inputs, response_of(apply_model(model, inputs)))
