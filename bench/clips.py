@@ -48,8 +48,8 @@ TURNS = {"method": "kd", "scheme": {"name": "generative", "warmup": 4}}
 PARTS = (
     Part("A narrow network", "r3d10-2", {}, {"kd": {}, "kd+fitnet": {}, "kd, generative": TURNS}),
     Part("Two of six frames", "r3d10-2", {"teacher_inputs": "frames6", "student_inputs": "frames2"},
-         {"kd": {}, "kd+rkd": {}, "kd+pkt": {}}),
-    Part("Each frame by itself", "frames:cnn4", {}, {"kd": {}, "kd+at": {}}),
+         {"kd": {}, "kd+rkd": {}, "pkt": {}}),
+    Part("Each frame by itself", "frames:cnn4", {}, {"kd": {}}),
 )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def prepare(root: Path) -> Path:
             if not folder.exists():
                 folder.mkdir(parents=True)
                 for t, frame in enumerate(frames(1000 * number + k, shape, way)):
-                    Image.fromarray(frame).save(folder / f"{t:02d}.png")
+                    Image.fromarray(frame).save(folder / f"{t:02d}.bmp")
     return root
 
 
