@@ -36,6 +36,7 @@ from tutelage.losses.feature.fitnet import FitNet as FitNet
 from tutelage.losses.feature.fsp import FSP as FSP
 from tutelage.losses.feature.fsp import TokenMMD as TokenMMD
 from tutelage.losses.feature.ft import FT as FT
+from tutelage.losses.feature.gfkd import GFKD as GFKD
 from tutelage.losses.feature.hcl import HCL as HCL
 from tutelage.losses.feature.hidden_state import HiddenState as HiddenState
 from tutelage.losses.feature.ickd import ICKD as ICKD
@@ -198,6 +199,7 @@ from tutelage.schemes.cross_layer import CrossLayer as CrossLayer
 from tutelage.schemes.dense_votes import DenseVotes as DenseVotes
 from tutelage.schemes.distpro import DistProScheme as DistProScheme
 from tutelage.schemes.file_codistillation import FileCodistillation as FileCodistillation
+from tutelage.schemes.generative import Generative as Generative
 from tutelage.schemes.hydra import Hydra as Hydra
 from tutelage.schemes.in_batch_ensemble import InBatchEnsemble as InBatchEnsemble
 from tutelage.schemes.intermediate_feature import IntermediateFeature as IntermediateFeature
@@ -212,6 +214,7 @@ from tutelage.schemes.multi_exit import MultiExit as MultiExit
 from tutelage.schemes.mutual import Mutual as Mutual
 from tutelage.schemes.mutual_adversarial import MutualAdversarial as MutualAdversarial
 from tutelage.schemes.offline import Offline as Offline
+from tutelage.schemes.other_view import OtherView as OtherView
 from tutelage.schemes.progressive import Progressive as Progressive
 from tutelage.schemes.pseudo_boxes import PseudoBoxes as PseudoBoxes
 from tutelage.schemes.pyramid_self_teacher import PyramidSelfTeacher as PyramidSelfTeacher

@@ -58,6 +58,15 @@ def rows_of_samples(inputs: Inputs, x: Tensor) -> Tensor:
     return x if rows is None else rows
 
 
+def joined_parts(model: Any, inputs: Inputs, x: Tensor) -> Tensor:
+    """Return what a layer computed of the inputs, with a row for each sample, and nothing else of joined inputs.
+
+    A model that runs on parts of each sample has methods `split_parts(inputs)` and `join_parts(inputs, x)`.
+    """
+    join = getattr(model, "join_parts", None)
+    return rows_of_samples(inputs, x) if join is None else join(inputs, x)
+
+
 def concatenate_inputs(parts: Sequence[Inputs]) -> Inputs:
     """Return the inputs of several batches in one: tensors, or joined inputs of one kind."""
     if isinstance(parts[0], JoinedInputs):

@@ -292,6 +292,8 @@ def test_all_names_are_listed():
             "keypoints",
             "sound",
             "windows",
+            "clips",
+            "footage",
             "graph",
             "graph-nodes",
             "coco",

@@ -13,7 +13,7 @@ from tutelage.data import modalities
 from tutelage.data.augment import shift
 from tutelage.errors import ConfigError, DataError
 
-SHAPES = {"table": (5,), "series": (2, 16), "image": (13, 8, 8), "volume": (1, 8, 8, 8)}
+SHAPES = {"table": (5,), "series": (2, 16), "image": (13, 8, 8), "volume": (1, 8, 8, 8), "clip": (3, 4, 8, 8)}
 
 
 def save(path: Path, modality: str, targets: str = "classes", samples: int = 60) -> str:

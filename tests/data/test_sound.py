@@ -88,7 +88,7 @@ def test_the_middle_is_evaluated_and_a_random_part_trains(tones):
     whole = data.train.waveforms[0]
     start = (whole.shape[1] - 400) // 2
     assert torch.equal(data.train.item(0, ViewSeed())[0], whole[:, start : start + 400])
-    views = [data.train.item(0, ViewSeed(0, view, crop=True))[0] for view in (0, 1, 1)]
+    views = [data.train.item(0, ViewSeed(0, view, time_crop=True))[0] for view in (0, 1, 1)]
     assert not torch.equal(views[0], views[1])
     assert torch.equal(views[1], views[2])
 

@@ -28,6 +28,7 @@ OTHERS = {
     "dgcnn-4": (40,),
     "conv3d-3-4": (9, 8, 10),
     "voxnet-2": (9, 8, 10),
+    "r3d10-4": (8, 9, 10),
     "mlp-16-8": (),
     "mlp-16-8-plain": (),
 }
@@ -75,9 +76,13 @@ def test_series_voxels_and_rows_give_a_class_vector(name, channels):
         ("conv1d-3-8", (8, 8), "a network for series or points, and the inputs are images of 8×8: use resnet20"),
         ("cnn4", (40,), "a network for images, and the inputs are series or points of 40: use conv1d-3-16"),
         ("resnet8", (), "a network for images, and the inputs are rows of a table: use mlp-64-64"),
-        ("mlp-8", (4, 4, 4), "a network for rows of a table, and the inputs are voxels of 4×4×4: use conv3d-3-8"),
+        (
+            "mlp-8",
+            (4, 4, 4),
+            "a network for rows of a table, and the inputs are clips or voxels of 4×4×4: use r3d10-8 or conv3d-3-8",
+        ),
         ("timm:resnet18", (40,), "a network for images, and the inputs are series or points of 40"),
-        ("torchvision:resnet18", (2, 2, 2), "a network for images, and the inputs are voxels of 2×2×2"),
+        ("torchvision:resnet18", (2, 2, 2), "a network for images, and the inputs are clips or voxels of 2×2×2"),
     ],
 )
 def test_inputs_of_another_kind_are_refused(name, size, words):

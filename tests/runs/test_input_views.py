@@ -125,7 +125,7 @@ def test_several_teachers_see_what_each_knows(tmp_path):
     [
         ({"student_inputs": "sound"}, "unknown input of npz:.*'sound'"),
         ({"teacher_inputs": ["row", "image"]}, "unknown input of"),
-        ({"student_inputs": "row", "student_size": 8}, "only images can be resized"),
+        ({"student_inputs": "row", "student_size": 8}, "only images and clips can be resized"),
         (
             {"student_inputs": "row", "student": "cnn2"},
             "cnn2 is a network for images, and the inputs are rows of a table",

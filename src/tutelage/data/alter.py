@@ -18,8 +18,10 @@ from tutelage.data.own_code import call_user_code, import_function
 from tutelage.errors import ConfigError, DataError, unknown
 
 IMAGE_CROPS = ("none", "shift", "crop-flip", "resized-crop")
-CROPS = (*IMAGE_CROPS, "time-crop", "subsample")
-READ_CROPS = ("resized-crop", "time-crop", "subsample")
+TIME_CROP = "time-crop"
+"""A crop in time, which another crop may follow."""
+CROPS = (*IMAGE_CROPS, TIME_CROP, "subsample")
+READ_CROPS = ("resized-crop", TIME_CROP, "subsample")
 """The crops that are drawn where a sample is read."""
 
 SIZED_CROP = re.compile(r"crop-flip-([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?")
@@ -69,7 +71,7 @@ def parse_augment(augment: str) -> list[str]:
         if not is_crop(word) and word not in (*POLICIES, *EFFECTS) and not word.startswith(FUNCTION):
             names = [*CROPS, "crop-flip-SIDE", *POLICIES, *EFFECTS, f"{FUNCTION}MODULE:FUNCTION"]
             raise ConfigError(unknown("augment", word, names))
-    crops = [word for word in words if is_crop(word)]
+    crops = [word for word in words if is_crop(word) and word != TIME_CROP]
     if len(crops) > 1 or len({*words}) < len(words):
         raise ConfigError(f"augment={augment!r}: expected one of {', '.join(CROPS)} at most, and each word once.")
     return words
@@ -122,7 +124,7 @@ def refuse_unsuitable(name: str, augment: str, target: str, several: bool, can_c
             "shift."
         )
     if "time-crop" in policies and not can_crop:
-        raise ConfigError(f"augment='time-crop' is for recordings, which {name!r} isn't: use augment=shift.")
+        raise ConfigError(f"augment='time-crop' is for recordings and clips, which {name!r} isn't: use augment=shift.")
     if "subsample" in policies and not can_crop:
         raise ConfigError(f"augment='subsample' is for data=points:PATH, which {name!r} isn't: use augment=none.")
 
@@ -135,13 +137,14 @@ def check_importable(word: str) -> None:
 
 @cache
 def transform_for(word: str) -> Callable[[Tensor], Any]:
-    """Return the function that a word applies to an image (C, H, W)."""
+    """Return the function that a word applies to an image (C, H, W), or a clip (C, T, H, W), its frames alike."""
     if word.startswith(FUNCTION):
         return import_function("augment", word.removeprefix(FUNCTION))
     from torchvision.transforms import v2
 
     policy = POLICIES[word]
-    return getattr(v2, policy.name)(**policy.options)
+    transform = getattr(v2, policy.name)(**policy.options)
+    return lambda x: transform(x.movedim(0, -3)).movedim(-3, 0)  # of a clip the frames come first there
 
 
 def apply_policies(x: Tensor, policies: tuple[str, ...], address: tuple[int, int, int]) -> Tensor:

@@ -59,7 +59,7 @@ class BalancedSplit(Split):
 def balance(data: DataModule) -> DataModule:
     """Return the data with balanced training samples.
 
-    Raises: ConfigError if they have no single class, or are drawn by weights already.
+    Raises: ConfigError if they have no single class, are drawn by weights already, or read in order.
     """
     if data.train.labels is None:
         raise ConfigError(
@@ -68,4 +68,6 @@ def balance(data: DataModule) -> DataModule:
         )
     if data.train.weights is not None:
         raise ConfigError(f"balance=true: {data.name!r} has a WeightedRandomSampler already: remove one of them.")
+    if data.train.in_order:
+        raise ConfigError(f"balance=true: {data.name!r} is read in the order of time: remove balance, or order.")
     return replace(data, train=BalancedSplit(data.train))

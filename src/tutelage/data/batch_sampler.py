@@ -20,6 +20,7 @@ def epoch_batches(
     rank: int = 0,
     world: int = 1,
     weights: Tensor | None = None,
+    in_order: bool = False,
 ) -> list[Tensor]:
     """Return the sample numbers of each batch of one epoch, for rank `rank` of `world`.
 
@@ -34,6 +35,7 @@ def epoch_batches(
         shuffle: whether the order is random.
         rank, world: this process and the number of processes.
         weights: (N,) sampling weights; each epoch then draws N samples with replacement.
+        in_order: keep the samples in their order where they would be shuffled.
     """
     if not count:
         return []
@@ -41,10 +43,10 @@ def epoch_batches(
     if shuffle:
         generator = torch.Generator().manual_seed((seed * 1000003 + epoch) % 2**63)
         padded = -(-count // world) * world
-        if weights is None:
-            order = torch.randperm(count, generator=generator)
-        else:
+        if weights is not None:
             order = torch.multinomial(weights, count, replacement=True, generator=generator)
+        elif not in_order:
+            order = torch.randperm(count, generator=generator)
         order = order[torch.arange(padded) % count]
     of_rank = order[rank::world]
     batches = [of_rank[i : i + batch_size] for i in range(0, len(of_rank), batch_size)]

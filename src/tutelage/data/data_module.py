@@ -56,7 +56,7 @@ class DataModule:
         source_scale: the scale of the image values before normalisation; where it isn't known the values are left
             unchanged, with mean 0 and std 1.
         loader_keys: configuration keys of a run that the data sets.
-        modality: the kind of inputs (`data.modalities`): "image", "table", "series" or "volume".
+        modality: the kind of inputs (`data.modalities`): "image", "table", "series", "clip" …
         target: the kind of targets: "label", "labels" (one in each column), "label set" (of independent labels),
             "mask", "map" (of values), "values", "grades", "objects" (a mapping of tensors for each sample) or "none".
         values: of values and maps, their names and scale.
@@ -194,10 +194,11 @@ class DataModule:
             address = (view_seed, epoch % views) if views else (seed, None)
             return self._stream_batches(rows, address, (torch.device(device), memory_format, workers))
         order: dict[str, Any] = {"seed": seed, "shuffle": train, "rank": rank, "world": world}
+        in_order = {"in_order": samples.in_order}
         epoch_index = (
             partial(query_batches, samples.groups, batch_size, **order)
             if samples.whole_groups and samples.groups is not None
-            else partial(epoch_batches, len(samples), batch_size, weights=samples.weights, **order)
+            else partial(epoch_batches, len(samples), batch_size, weights=samples.weights, **order | in_order)
         )
         batches = epoch_index(epoch=epoch)
         before = epoch_index(epoch=epoch - 1)[-1] if sampling == "overlapping" and len(samples) else None
@@ -320,7 +321,7 @@ class DataModule:
         """Return the address and the augmentation of a training view."""
         words = alter.parse_augment(self.augment)
         policies = tuple(word for word in words if not alter.is_crop(word) and word not in alter.EFFECTS)
-        return ViewSeed(seed, view, bool({*alter.READ_CROPS} & self._augmentations), policies)
+        return ViewSeed(seed, view, "resized-crop" in words, policies, "time-crop" in words)
 
     @property
     def is_random(self) -> bool:

@@ -52,11 +52,12 @@ def row_targets(
             raise ConfigError(f"{name}: name the values to estimate: target=COLUMN.")
         return form, None, rows.values(targets)
     left = [column for column in rows.header if column not in (rows.file_column, "split", *others)]
-    usual = [column for column in (*targets, "label", *LIST_COLUMNS) if column in left] or left
-    if len(targets) > 1 or not usual:
-        raise ConfigError(f"{name}: expected one column of classes: target=COLUMN, of {', '.join(rows.header)}.")
-    if usual[0] in LIST_COLUMNS:
-        classes, sets = rows.label_lists(usual[0], splits)
+    usual = [column for column in ("label", *LIST_COLUMNS) if column in left][:1]
+    chosen = [*targets] or usual or left
+    if len(chosen) != 1 or chosen[0] not in left:
+        raise ConfigError(f"{name}: expected one column of classes: target=COLUMN, of {', '.join(left) or 'none'}.")
+    if chosen[0] in LIST_COLUMNS:
+        classes, sets = rows.label_lists(chosen[0], splits)
         return replace(form, task="multi_label", classes=classes, target="label set", value_names=()), None, sets
-    classes, labels = rows.classes(usual[0], splits)
+    classes, labels = rows.classes(chosen[0], splits)
     return replace(form, task="classification", classes=classes, target="label", value_names=()), labels, None

@@ -77,7 +77,7 @@ class ImageFileSplit(LazySplit):
         targets = self.labels if self.targets is None else self.targets
         target = None if targets is None else targets[number]
         if augmentation.crop or self.targets is not None:
-            return to_tensor(self._cropped(picture, box, flip)), target
+            return to_tensor(crop_and_resize(picture, self.channels, box, self.size, flip)), target
         return to_tensor(centre_crop(picture, self.channels, self.size)), target
 
     def fingerprint(self) -> str:
@@ -136,14 +136,6 @@ class ImageFileSplit(LazySplit):
             )
         return mask[None]
 
-    def _cropped(self, picture: ImageFile, box: Box, flip: bool) -> Any:
-        from torchvision.transforms import functional as TF
-
-        image, times = picture.rgb_or_grey(self.channels, max_shrink(box, self.size))
-        full_size = times == 1
-        x = TF.resized_crop(image, *box, list(self.size)) if full_size else resize_box(image, box, times, self.size)
-        return TF.hflip(x) if flip else x
-
 
 def file_digest(path: Path) -> bytes:
     """Return the sha256 of a file's content."""
@@ -152,6 +144,15 @@ def file_digest(path: Path) -> bytes:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         raise DataError(f"{plain(path)}: can't be read ({error.strerror}): restore or remove it.") from error
+
+
+def crop_and_resize(picture: ImageFile, channels: int, box: Box, size: tuple[int, int], flip: bool) -> Any:
+    """Decode a box of an image, bring it to that height and width, and flip it left-right if `flip`."""
+    from torchvision.transforms import functional as TF
+
+    image, times = picture.rgb_or_grey(channels, max_shrink(box, size))
+    x = TF.resized_crop(image, *box, list(size)) if times == 1 else resize_box(image, box, times, size)
+    return TF.hflip(x) if flip else x
 
 
 def centre_crop(picture: ImageFile | LoadedImage, channels: int, size: tuple[int, int]) -> Any:

@@ -31,11 +31,12 @@ def view_inputs(
     changes = _selection(base, names) if names else {}
     if size is not None:
         modality = changes.get("modality", base.modality)
-        if modality != "image":
+        resized = modalities.find(modality).resized(changes.get("size", base.size), size)
+        if resized is None:
             raise ConfigError(
-                f"data {base.name!r}: size={size}: only images can be resized, and these are {modality}s."
+                f"data {base.name!r}: size={size}: only images and clips can be resized, and these are {modality}s."
             )
-        changes["size"] = size
+        changes["size"] = resized
     return replace(base, **changes, view=names, full=base, others={}) if changes else replace(base, others={})
 
 

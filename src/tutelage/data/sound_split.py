@@ -67,7 +67,7 @@ class SoundSplit(LazySplit):
         waveform = read_waveform(self.paths[number], self.form) if read else self.waveforms[number]  # type: ignore[index]
         extra = waveform.shape[-1] - self.form.length
         start = max(extra, 0) // 2
-        if augmentation.crop:
+        if augmentation.time_crop:
             bits = random_bits(augmentation.seed, torch.tensor([number]), augmentation.view, 1)
             start = int(to_integers(bits[0, 0], abs(extra) + 1))
         targets = self.labels if self.targets is None else self.targets

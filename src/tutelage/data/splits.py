@@ -24,12 +24,16 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class ViewSeed:
-    """One view of the samples: the address of its random numbers, whether photos are cropped, and further policies."""
+    """One view of the samples: the address of its random numbers, whether photos are cropped, and further policies.
+
+    time_crop: whether recordings and clips are cropped in time.
+    """
 
     seed: int = 0
     view: int = 0
     crop: bool = False
     policies: tuple[str, ...] = ()
+    time_crop: bool = False
 
     def augment(self, x: Tensor, number: int) -> Tensor:
         """Apply the policies to a sample's image (C, H, W)."""
@@ -47,7 +51,8 @@ class Split(ABC):
     each sample's group (its query, its speaker …), if there are groups. whole_groups: whether a batch has whole groups,
     as rankings require. is_random: whether reading a sample involves randomness in addition to the data's augmentation.
     can_crop: whether reading can crop a sample at random. content: whether the fingerprint covers the contents of
-    files, or only their names and sizes. rate: recordings' samples a second, if they are known.
+    files, or only their names and sizes. rate: recordings' samples a second, if they are known. in_order: whether
+    training takes the samples in their order, as of a stream.
     """
 
     labels: Tensor | None = None
@@ -57,6 +62,7 @@ class Split(ABC):
     can_crop: bool = False
     content: bool = False
     rate: int | None = None
+    in_order: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -192,7 +198,7 @@ class ClassSubset(Split):
         self.samples = samples.take((numbers[samples.labels] >= 0).nonzero()[:, 0])
         self.numbers, self.is_random, self.can_crop = numbers, samples.is_random, samples.can_crop
         self.labels = numbers[samples.labels][numbers[samples.labels] >= 0]
-        self.groups, self.rate = self.samples.groups, samples.rate
+        self.groups, self.rate, self.in_order = self.samples.groups, samples.rate, samples.in_order
 
     def __len__(self) -> int:
         return len(self.samples)

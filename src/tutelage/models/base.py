@@ -15,9 +15,14 @@ from tutelage.utils import registry
 FILE = "give a file of weights (teacher_weights=FILE, student_weights=FILE)"
 """The mend if published weights are unavailable."""
 
-INPUTS = {0: "rows of a table", 1: "series or points", 2: "images", 3: "voxels"}
+INPUTS = {0: "rows of a table", 1: "series or points", 2: "images", 3: "clips or voxels"}
 """The inputs by the number of their dimensions besides the channels."""
-NETWORKS = {0: "mlp-64-64", 1: "conv1d-3-16 (points: pointnet-16)", 2: "resnet20", 3: "conv3d-3-8"}
+NETWORKS = {
+    0: "mlp-64-64",
+    1: "conv1d-3-16 (points: pointnet-16)",
+    2: "resnet20",
+    3: "r3d10-8 or conv3d-3-8",
+}
 """A network by name for each of them."""
 
 

@@ -16,10 +16,11 @@ from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.base import FILE, LoadedModel, ModelRequest, example_inputs
 from tutelage.models.detectors.weights import load_detector
 from tutelage.models.estimators import kinds
+from tutelage.models.frame_networks import with_frames
 from tutelage.models.front_ends import with_mel, with_spectrogram
 from tutelage.models.headless import resize_positions, without_classifier
 from tutelage.models.pretrained import load_into, read_weights
-from tutelage.models.providers import PROVIDERS, creation_error, refuse_other_inputs
+from tutelage.models.providers import PROVIDERS, creation_error, refuse_other_inputs, video_networks
 from tutelage.models.zoo.base import ZooNetwork
 from tutelage.nn.feature_extractor import compute_response
 from tutelage.utils import registry
@@ -27,6 +28,7 @@ from tutelage.utils import registry
 SOURCES = PROVIDERS | {
     "mel": ("mel:RATE[:BANDS]:NAME", with_mel),
     "spectrogram": ("spectrogram:RATE:NAME", with_spectrogram),
+    "frames": ("frames:NAME", with_frames),
 }
 """The prefixes of names, each with its form and its function."""
 
@@ -54,6 +56,9 @@ def form_of(name: str) -> tuple[int, str]:
     """
     if name.startswith(FRONT_ENDS):
         return 1, ZooNetwork.task
+    source, _, path = name.partition(":")
+    if source == "frames" or (source == "torchvision" and path.partition(":")[0] in video_networks()):
+        return 3, ZooNetwork.task
     fitting = (family for family in families() if re.fullmatch(family.pattern, name.replace("-", "_")))
     family = next(fitting, ZooNetwork)
     return family.dimensions, family.task
@@ -87,6 +92,7 @@ def create(
         classes: number of outputs; 0: a network without a classifier, which outputs its pooled embedding.
         channels: of the inputs; the columns of a table.
         size: the length of each dimension of the inputs: () for rows of a table, (T,) for series, (H, W) for images,
+            (T, H, W) for clips,
             (D, H, W) for voxels.
         pretrained: whether to load published weights; None: if the name names some (a timm tag, torchvision weights, a
             Hugging Face model).

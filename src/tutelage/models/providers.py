@@ -54,12 +54,13 @@ def from_timm(request: ModelRequest) -> LoadedModel:
 
 
 def from_torchvision(request: ModelRequest) -> LoadedModel:
-    """A model of torchvision, for classification or segmentation; torchvision:resnet50:DEFAULT loads these weights."""
+    """A model of torchvision, for images or clips; torchvision:resnet50:DEFAULT loads these weights."""
     from torchvision import models
 
-    refuse_other_inputs(f"torchvision:{request.name}", 2, request)
     name, _, tag = request.name.partition(":")
-    names = models.list_models(module=models.segmentation if request.is_dense else models)
+    videos = [] if request.is_dense else video_networks()
+    refuse_other_inputs(f"torchvision:{request.name}", 3 if name in videos else 2, request)
+    names = [*models.list_models(module=models.segmentation if request.is_dense else models), *videos]
     if name not in names:
         kind = f"{'segmentation' if request.is_dense else 'classification'} model"
         raise ConfigError(not_found("torchvision", kind, name, names, "torchvision.models.list_models()"))
@@ -89,6 +90,13 @@ def from_torchvision(request: ModelRequest) -> LoadedModel:
     return loaded
 
 
+def video_networks() -> list[str]:
+    """Return the names of torchvision's networks of clips."""
+    from torchvision.models import list_models, video
+
+    return list_models(module=video)
+
+
 def download_weights(weights: Any, name: str) -> dict[str, torch.Tensor]:
     """Return the state dict of torchvision weights, from the cache or the network, without an auxiliary classifier."""
     cached = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
@@ -104,10 +112,8 @@ def download_weights(weights: Any, name: str) -> dict[str, torch.Tensor]:
 def replace_stem(model: nn.Module, channels: int) -> None:
     """Replace the first convolution by one for another number of image channels."""
     old: Any
-    path, old = next((path, part) for path, part in model.named_modules() if isinstance(part, nn.Conv2d))
-    new = nn.Conv2d(
-        channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None
-    )  # fmt: skip
+    path, old = next((path, part) for path, part in model.named_modules() if isinstance(part, nn.Conv2d | nn.Conv3d))
+    new = type(old)(channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None)
     model.set_submodule(path, new)
 
 
@@ -220,6 +226,8 @@ def published_name(name: str) -> str:
     Raises: ConfigError if there are none.
     """
     source, _, path = name.partition(":")
+    if source == "frames":
+        return f"frames:{published_name(path)}"
     if source == "hf" or (source == "timm" and "." in path) or (source == "torchvision" and ":" in path):
         return name
     if source == "torchvision":

@@ -18,6 +18,7 @@ from tutelage.data.clouds import CloudForm
 from tutelage.data.data_module import DataModule
 from tutelage.data.recordings import SoundForm, place, read_waveform
 from tutelage.data.scale import normalise
+from tutelage.data.sources.clips import read_sample
 from tutelage.data.splits import ViewSeed
 from tutelage.data.table_encoding import TableEncoding
 from tutelage.data.table_files import read_table
@@ -120,6 +121,16 @@ class ModelCard:
         form = CloudForm(**reading)
         inputs = form.inputs(form.placed(cloud), 0, ViewSeed())
         return normalise(inputs[self.inputs[0] if self.inputs else "points"][None], self.mean, self.std)[0]
+
+    def read_clip(self, path: str | Path) -> Tensor:
+        """Read a folder of frames as the network's input (C, T, H, W): the middle window, as in evaluation.
+
+        Raises: DataError if it can't be used; ModelError if the network isn't for clips.
+        """
+        if self.modality != "clip":
+            raise ModelError(f"{self.model} was trained on {self.data}: expected data of clips.")
+        reading = self.source_options.get("reading", {})
+        return normalise(read_sample(Path(path), reading, self.channels, self.size)[None], self.mean, self.std)[0]
 
     @property
     def value_targets(self) -> ValueTargets | None:

@@ -25,6 +25,7 @@ from tutelage.structures import (
     Inputs,
     Objects,
     Outputs,
+    joined_parts,
     part_of,
     response_of,
     rows_of_samples,
@@ -103,7 +104,7 @@ class FeatureExtractor(nn.Module):
             features = {
                 layer: to_float32(part_of(raw, layer.removeprefix(PART)))
                 if layer.startswith(PART)
-                else convert_tokens(rows_of_samples(inputs, self._feature(layer)), layer, self.model, inputs)
+                else self._of_samples(layer, inputs)
                 for layer in self.layers
             }
         finally:
@@ -120,6 +121,13 @@ class FeatureExtractor(nn.Module):
         seen = self.select(batch)
         return respond(self.model, seen) if hasattr(self.model, "respond") else self(seen.inputs).response
 
+    def _of_samples(self, layer: str, inputs: Inputs) -> Tensor:
+        """Return the feature in the form that its layer's name ends with, with a row for each sample."""
+        feature = rows_of_samples(inputs, self._feature(layer))
+        split: Any = getattr(self.model, "split_parts", None)
+        seen = inputs if split is None else split(inputs)
+        return joined_parts(self.model, inputs, convert_tokens(feature, layer, self.model, seen))
+
     def _feature(self, layer: str) -> Tensor:
         if layer not in self.store:
             raise ModelError(f"layer {layer!r} didn't run in the forward; name a layer that runs.")
@@ -129,11 +137,7 @@ class FeatureExtractor(nn.Module):
                 f"layer {layer!r} was overwritten in place by a later operation (an in-place ReLU or addition); "
                 "name the layer that overwrites it, or make that operation `inplace=False`."
             )
-        return to_float32(self._channels_first(feature))
-
-    def _channels_first(self, x: Tensor) -> Tensor:
-        """Permute a channels-last map, (B, H, W, C) or (B, D, H, W, C), to (B, C, …)."""
-        return x.movedim(-1, 1) if is_channels_last(x.shape[1:], self.norm_widths) else x
+        return to_float32(channels_first(feature, self.norm_widths))
 
     def close(self) -> nn.Module:
         """Remove the hooks and return the wrapped model."""
@@ -174,6 +178,19 @@ def _part_of_layer(out: Any, layer: str, key: str) -> Tensor:
     return out
 
 
+def refuse_parts(model: nn.Module, what: str) -> None:
+    """Refuse a model that runs a network on parts of each sample, where features take the place of a layer's output.
+
+    what: what does so.
+    Raises: ModelError.
+    """
+    if hasattr(model, "join_parts"):
+        raise ModelError(
+            f"{what} runs a part of a network on features, and {type(model).__name__} runs one on each frame, whose "
+            "features are joined: use a network of whole samples, such as r3d10-8."
+        )
+
+
 def compute_response(model: nn.Module, inputs: Inputs) -> Tensor:
     """Call the model and return its response, such as logits (B, C)."""
     return rows_of_samples(inputs, response_of(apply_model(model, inputs)))
@@ -193,6 +210,11 @@ def layer_norm_widths(model: nn.Module) -> set[int]:
 def is_channels_last(shape: Sequence[int], widths: set[int]) -> bool:
     """Return whether a map's shape without the batch is (…, H, W, C), as in Swin: C is the width of a LayerNorm."""
     return len(shape) in (3, 4) and shape[-1] in widths and shape[0] not in widths
+
+
+def channels_first(x: Tensor, widths: set[int]) -> Tensor:
+    """Permute a channels-last map, (B, H, W, C) or (B, D, H, W, C), to (B, C, …); widths: of the model's LayerNorms."""
+    return x.movedim(-1, 1) if is_channels_last(x.shape[1:], widths) else x
 
 
 def to_float32(x: Tensor) -> Tensor:

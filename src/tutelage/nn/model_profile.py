@@ -16,8 +16,8 @@ from tutelage.errors import ConfigError, ModelError
 from tutelage.nn.feature_extractor import (
     FeatureExtractor,
     apply_model,
+    channels_first,
     eval_no_grad,
-    is_channels_last,
     layer_norm_widths,
     run_once,
 )
@@ -31,7 +31,7 @@ from tutelage.nn.stages import (
     with_dimensions_of,
 )
 from tutelage.nn.token_grid import is_series_feature, module_name, split_layer_name, with_form
-from tutelage.structures import Batch, Inputs, JoinedInputs, count_samples, rows_of_samples
+from tutelage.structures import Batch, Inputs, JoinedInputs, count_samples, joined_parts
 from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
@@ -166,26 +166,29 @@ def first_samples(inputs: Inputs, n: int) -> Inputs:
 def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
     """List the modules that output a tensor (B, …), in the order in which they finish, with the stages marked."""
     outputs: dict[str, tuple[nn.Module, Tensor, int]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     calls: dict[str, int] = {}
-    samples = count_samples(inputs)
+    samples, widths = count_samples(inputs), layer_norm_widths(model)
 
     def record(name: str, module: nn.Module, out: object) -> None:
         for key, part in out.items() if isinstance(out, Mapping) else ():  # an FPN's levels
             record(f"{name}:{key}", module, part)
         out = out[0] if isinstance(out, tuple | list) and out else out
-        if not isinstance(out, Tensor) or out.dim() < 2 or len(rows_of_samples(inputs, out)) != samples:
+        if not isinstance(out, Tensor) or out.dim() < 2:
+            return
+        of_samples = joined_parts(model, inputs, channels_first(out, widths))
+        if len(of_samples) != samples:
             return  # such as the windows within attention
         outputs.pop(name, None)
-        outputs[name] = module, out, count_inplace_writes(out)
+        outputs[name], shapes[name] = (module, out, count_inplace_writes(out)), tuple(of_samples.shape[1:])
         calls[name] = calls.get(name, 0) + 1
 
     raw = _visit_outputs(model, inputs, record)
-    widths = layer_norm_widths(model)
     layers = [
         LayerInfo(
             name,
             type(module).__name__,
-            _channels_first(tuple(out.shape[1:]), widths),
+            shapes[name],
             (i + 1) / len(outputs),
             calls[name],
             is_series=is_series(model, module_name(name), tuple(out.shape[1:])),
@@ -243,10 +246,6 @@ def _record_time(times: dict[str, list[int]], clock: Iterator[int], name: str, *
     times.setdefault(name, []).append(next(clock))
 
 
-def _channels_first(shape: tuple[int, ...], widths: set[int]) -> tuple[int, ...]:
-    return (shape[-1], *shape[:-1]) if is_channels_last(shape, widths) else shape
-
-
 def _embedding(model: nn.Module, inputs: Inputs, response: Tensor) -> str:
     """`NAME:in` of the classifier, the last linear layer with the response's shape; empty if there is none."""
     if response.dim() != 2:
@@ -257,7 +256,7 @@ def _embedding(model: nn.Module, inputs: Inputs, response: Tensor) -> str:
         if (
             isinstance(module, nn.Linear)
             and isinstance(out, Tensor)
-            and rows_of_samples(inputs, out).shape == response.shape
+            and joined_parts(model, inputs, out).shape == response.shape
         ):
             names.append(name)
 

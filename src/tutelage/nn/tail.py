@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
-from tutelage.nn.feature_extractor import compute_response, eval_no_grad, is_channels_last, layer_norm_widths
+from tutelage.nn.feature_extractor import (
+    compute_response,
+    eval_no_grad,
+    is_channels_last,
+    layer_norm_widths,
+    refuse_parts,
+)
 from tutelage.nn.model_profile import record_call_times
 from tutelage.nn.replay import record_outputs, replay_outputs
 from tutelage.nn.stages import parent_names
@@ -27,11 +33,12 @@ class Tail(nn.Module):
         inputs: An example batch, which gives the shapes.
 
     Raises: ModelError if there is no such layer, if it runs more than once, or if the modules after it also depend on
-    earlier modules by another path.
+    earlier modules by another path; for a network that runs on parts of each sample.
     """
 
     def __init__(self, model: nn.Module, layer: str, inputs: Inputs) -> None:
         super().__init__()
+        refuse_parts(model, "a tail")
         self.model, self.layer = model, layer
         _, ends = record_call_times(model, inputs)
         if layer not in ends:

@@ -103,7 +103,7 @@ def _probe(config: Config, data: DataModule) -> DataModule | None:
     """
     if config.probe is None:
         return None
-    probe = datasets.load(config.probe, size=config.size, seed=config.seed)
+    probe = datasets.load(config.probe, size=config.size, seed=config.seed, reading=config.reading)
     if probe.target != "label" or probe.channels != data.channels or probe.modality != data.modality:
         raise ConfigError(
             f"probe={config.probe} has {probe.target!r} targets and {probe.channels} channels of {probe.modality} "

@@ -142,9 +142,7 @@ def object_rows(objects: Mapping[str, Tensor]) -> Tensor:
 
 def _pictures(data: DataModule, inputs: Tensor) -> tuple[np.ndarray[Any, Any], str]:
     """Return inputs that aren't images as pictures, likewise."""
-    grey = data.kind.pictures(inputs)
-    assert grey is not None
-    images = grey.mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+    images = data.kind.pictures(inputs).mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
     return images.numpy(), f" {data.kind.picture_note}"
 
 

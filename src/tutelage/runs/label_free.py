@@ -10,12 +10,15 @@ from tutelage.models.providers import published_name
 from tutelage.tasks.base import Task
 from tutelage.utils.registry import is_known
 
+OTHER_VIEW = "other_view"
+"""The scheme in which a moving average of the student teaches without labels."""
+
 
 def without_task_loss(config: Config, task: Task, has_teacher: bool) -> Config:
     """Return the configuration with the defaults of a task without a task loss; unchanged for other tasks.
 
     There is no baseline, a teacher by name comes with its published weights, and the default method is the task's.
-    Raises: ConfigError if there is no teacher, it would have to be trained, or the scheme isn't offline.
+    Raises: ConfigError if there is no teacher, it would have to be trained, or the scheme needs labels.
     """
     if task.task_loss() is not None:
         return config
@@ -37,10 +40,10 @@ def refuse_supervision(config: Config, has_teacher: bool) -> None:
     """
     if not has_teacher and config.teacher is None:
         raise ConfigError(f"data={config.data} has no labels, so that only a teacher can teach: name one (teacher=…).")
-    if config.scheme_name != "offline" or config.teacher_follows:
+    if config.scheme_name != OTHER_VIEW and (config.scheme_name != "offline" or config.teacher_follows):
         raise ConfigError(
             f"scheme={config.scheme_name}, teacher={config.teacher}: data without labels is for scheme=offline and a "
-            "teacher that comes trained."
+            f"teacher that comes trained, or for scheme={OTHER_VIEW}, whose teacher may be a moving average."
         )
 
 

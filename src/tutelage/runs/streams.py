@@ -62,6 +62,7 @@ def _refuse_unsuitable(data: DataModule) -> None:
         "has groups": data.target == "grades" or data.train.groups is not None,
         "has columns that are encoded by the training samples": bool(data.encoding),
         "is drawn by weights (balance)": data.train.weights is not None,
+        "is read in order (order)": data.train.in_order,
     }
     if found := [fault for fault, there in faults.items() if there]:
         raise ConfigError(f"streams: {data.name} {' and '.join(found)}: streams are for labelled data without these.")

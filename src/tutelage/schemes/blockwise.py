@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.nn.feature_extractor import is_channels_last, layer_norm_widths
+from tutelage.nn.feature_extractor import is_channels_last, layer_norm_widths, refuse_parts
 from tutelage.nn.model_profile import ModelProfile, profile_model, record_call_times
 from tutelage.nn.stages import parent_names
 from tutelage.nn.token_grid import split_layer_name
@@ -77,6 +77,8 @@ class BlockwisePlayer(Player):
                 "scheme=blockwise needs a term that compares layers, at which blocks end: use method=lit."
             )
         profile = profile_model(self.student.model, batch)
+        for model in (profile.model, teacher.model):
+            refuse_parts(model, "scheme=blockwise")
         for student_layer, teacher_layer in pairs:
             student_shape, teacher_shape = (
                 tuple(x.shape[1:]) for x in (profile.feature(student_layer), teacher.feature(teacher_layer))

@@ -147,7 +147,8 @@ class AdversarialPeers(Peers):
         with eval_no_grad(self):
             maps = {name: player.map(player.forward_student(batch)) for name, player in self.map_players().items()}
         first = next(iter(maps.values()))
-        common = first.new_zeros(1, *(min(x.shape[dim] for x in maps.values()) for dim in (1, 2, 3)))
+        sides = range(1, min(x.dim() for x in maps.values()))
+        common = first.new_zeros(1, *(min(x.shape[dim] for x in maps.values()) for dim in sides))
         for name, player in self.map_players().items():
             player.build_transfer(maps[name], common)
         self.critics[0].build(maps, common)

@@ -86,6 +86,10 @@ class Modality(ABC):
         """Bring inputs and mask to that size."""
         return x, mask
 
+    def resized(self, size: tuple[int, ...], sides: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the size of inputs of a size that are brought to that height and width; None if they can't be."""
+        return None
+
     def cut(
         self, x: Tensor, mask: Tensor | None, index: Tensor, view: ViewSeed, words: Collection[str]
     ) -> tuple[Tensor, Tensor | None]:
@@ -97,7 +101,7 @@ class Modality(ABC):
         return 1e-7 * mean.abs()
 
     def pictures(self, x: Tensor) -> Tensor:
-        """Return inputs (B, C, …) as grey pictures (B, 1, H, W) in [0, 1], for the report."""
+        """Return inputs (B, C, …) as pictures (B, 1 or 3, H, W) in [0, 1], for the report."""
         raise NotImplementedError
 
     def describe(self, channels: int, size: tuple[int, ...]) -> str:

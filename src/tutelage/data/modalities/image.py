@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ class Image(Modality):
 
     name = "image"
     positions = 2
-    crops = IMAGE_CROPS
+    crops: ClassVar[tuple[str, ...]] = IMAGE_CROPS
     takes_policies = True
 
     def augment(
@@ -77,6 +78,10 @@ class Image(Modality):
         if mask is not None:
             mask = F.interpolate(mask[:, None].float(), size, mode="nearest-exact")[:, 0].long()
         return x, mask
+
+    def resized(self, size: tuple[int, ...], sides: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the height and width."""
+        return sides
 
     def variation_floor(self, mean: Tensor, top: float) -> Tensor:
         """Return a millionth of the range of pixels."""

@@ -24,7 +24,8 @@ class ZooNetwork(nn.Module):
     pattern: the regular expression of its names, whose named groups are constructor arguments. name_form: the pattern
     in readable form. examples: names used in the literature. namesakes: names better known for a larger network. task:
     the task of its output; classification by default. dimensions: those of its inputs: 0 for rows (B, C), 1 for series
-    (B, C, T), 2 for images, 3 for voxels.
+    (B, C, T), 2 for images, 3 for clips
+    and voxels.
     """
 
     pattern: ClassVar[str]
