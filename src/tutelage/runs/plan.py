@@ -34,7 +34,12 @@ class RunPlan:
         result = self._teachers()
         for k in range(config.seeds):
             seed = config.seed + k
-            is_distilled = self.has_teacher() or config.method or name_of(scheme_alone(config.scheme)) != config.scheme_name or config.stages
+            is_distilled = (
+                self.has_teacher()
+                or config.method
+                or name_of(scheme_alone(config.scheme)) != config.scheme_name
+                or config.stages
+            )
             if config.baseline and is_distilled:
                 result.append(Phase(f"baseline-{k}", "baseline", seed, k, self._baseline_overrides()))
             result += [

@@ -33,9 +33,7 @@ class Deceiver(Player):
 
     own_betas = BETAS
 
-    def __init__(
-        self, model: nn.Module, terms: Terms, task: Task, discriminator: Discriminator, weight: float
-    ) -> None:
+    def __init__(self, model: nn.Module, terms: Terms, task: Task, discriminator: Discriminator, weight: float) -> None:
         super().__init__(model, terms, task)
         self.discriminators = [discriminator]  # in a list, so that it isn't a submodule and isn't trained in this turn
         self.weight = weight

@@ -103,7 +103,7 @@ class Scheme(CheckedArguments, nn.Module):
     has_peers: ClassVar[bool] = False
     """True if the scheme trains as many students together as the key `peers` sets."""
     alone: ClassVar[str] = "offline"
-    """The scheme that trains a network without a teacher where this one has a teacher: a baseline's, and a teacher's."""
+    """The scheme, with the same options, that trains a network without a teacher: the baseline, and the teacher."""
     provides: ClassVar[tuple[str, ...]] = ()
     """The inputs that the scheme adds to each batch, for losses that require them by keyword."""
 

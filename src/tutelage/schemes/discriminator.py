@@ -60,29 +60,29 @@ class Discriminator(AuxiliaryPlayer):
 
     def build(self, batch: Batch, images: Tensor) -> None:
         """Create the network for images of this shape."""
-        seen = self.look(batch, images)
-        self.network = patch_discriminator(seen.shape[1], tuple(seen.shape[2:]), self.width).to(images)
+        pictures = self.seen(batch, images)
+        self.network = patch_discriminator(pictures.shape[1], tuple(pictures.shape[2:]), self.width).to(images)
 
-    def look(self, batch: Batch, images: Tensor) -> Tensor:
+    def seen(self, batch: Batch, images: Tensor) -> Tensor:
         """Return what the network sees of a batch's real or made images (B, C, H, W)."""
         return images
 
     def forward(self, batch: Batch, real: Tensor, made: Tensor) -> dict[str, Tensor]:
         """Return the loss of the logits."""
-        logits = [to_float32(self.network(self.look(batch, images))) for images in (real, made)]
+        logits = [to_float32(self.network(self.seen(batch, images))) for images in (real, made)]
         return {"discriminator": self.game.discriminate(*logits).mean()}
 
     def deceived(self, batch: Batch, made: Tensor) -> Tensor:
         """Return the student's loss, with the network constant."""
         constant = {name: parameter.detach() for name, parameter in self.network.named_parameters()}
-        logits: Tensor = functional_call(self.network, constant, (self.look(batch, made),))
+        logits: Tensor = functional_call(self.network, constant, (self.seen(batch, made),))
         return self.game.deceive(to_float32(logits)).mean()
 
 
 class ConditionalDiscriminator(Discriminator):
     """Sees the input beside the image, made as large bicubically: is this the image of that input?"""
 
-    def look(self, batch: Batch, images: Tensor) -> Tensor:
+    def seen(self, batch: Batch, images: Tensor) -> Tensor:
         """Return the channels of input and image."""
         assert isinstance(batch.inputs, Tensor)
         inputs = F.interpolate(batch.inputs, images.shape[2:], mode="bicubic", align_corners=False)

@@ -55,9 +55,7 @@ class Generation(ImageGeneration):
         return replace(data, target=cls.target, derivation=Latents(options.get("latents", LATENTS)))
 
     @classmethod
-    def from_data(
-        cls, data: DataModule, latents: Width = LATENTS, samples: Count = 1000, judge: str = "cnn8"
-    ) -> Self:
+    def from_data(cls, data: DataModule, latents: Width = LATENTS, samples: Count = 1000, judge: str = "cnn8") -> Self:
         """Build the task for this data.
 
         Raises: ConfigError if it has too few images, or they have neither labels nor a trained judge.

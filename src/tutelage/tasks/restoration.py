@@ -70,8 +70,11 @@ class Restoration(MapTask):
 
 
 def input_psnr(task: Restoration, data: DataModule, split: str, batch_size: int) -> float:
-    """Return the PSNR of a split's inputs, made larger bicubically; 0 if they have other channels than the targets."""
-    if data.channels != len(task.values.names):
+    """Return the PSNR of a split's inputs, made larger bicubically; 0 if they have other channels than the targets.
+
+    Grey inputs are grey pictures in colours.
+    """
+    if data.channels not in (1, len(task.values.names)):
         return 0.0
     metrics = SampleMeans(peak_figures, ("psnr",))
     mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (data.mean, data.std))
@@ -81,5 +84,5 @@ def input_psnr(task: Restoration, data: DataModule, split: str, batch_size: int)
         x = batch.inputs * std + mean
         if x.shape[2:] != batch.targets.shape[2:]:
             x = F.interpolate(x, batch.targets.shape[2:], mode="bicubic", align_corners=False)
-        metrics.update(x, batch.targets)
+        metrics.update(x.expand_as(batch.targets), batch.targets)
     return float(metrics.compute()["psnr"])

@@ -37,9 +37,7 @@ class ZooNetwork(nn.Module):
     takes_size: ClassVar[bool] = False
 
     @classmethod
-    def from_name(
-        cls, name: str, classes: int, channels: int = 3, size: tuple[int, ...] | None = None
-    ) -> Self | None:
+    def from_name(cls, name: str, classes: int, channels: int = 3, size: tuple[int, ...] | None = None) -> Self | None:
         """Create the network of that name; None if the name isn't one of this family. `-` may replace `_`.
 
         Raises: ConfigError if the network would be too large.
