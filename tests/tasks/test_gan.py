@@ -26,6 +26,7 @@ from tutelage.losses.regression.mmd import MMD
 from tutelage.losses.regression.output_l1 import OutputL1
 from tutelage.nn.discriminator import patch_discriminator
 from tutelage.objective.terms import Terms
+from tutelage.runs import preflight
 from tutelage.runs.data import load_data
 from tutelage.schemes.adversarial import Deceiver
 from tutelage.schemes.conditional_gan import ConditionalGan
@@ -361,6 +362,12 @@ class _Context:
 
     def __init__(self, config):
         self.settings, self.task = config, task()
+
+
+def test_check_knows_the_optimiser_that_takes_the_turns():
+    for change, finding in (({}, "lr=0.002 for adamw"), ({"lr": 0.1}, "lr=0.1 is unusual for adamw")):
+        found = preflight.check(check(KEYS | {"epochs": 5} | change)).findings
+        assert any(finding in one.what for one in found)
 
 
 def test_a_gan_is_for_generators(tmp_path):
