@@ -84,7 +84,7 @@ STUDIES = {
         "Translation",
         "edges of Fashion-MNIST's garments to the garments, coloured by their class, 16 × 16; 1,500 pairs to train, "
         "500 to test (higher is better)",
-        "unet16", "unet3", "psnr", True, ("ssim",), 12, 20,
+        "unet12", "unet3", "psnr", True, ("ssim",), 12, 20,
         {"lr": 0.005, "augment": "none"},
         {"scheme": PAIRED},
         {"scheme": PAIRED},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.data.derived import LATENTS
@@ -15,7 +16,7 @@ from tutelage.structures import Inputs
 class DCGAN(ZooNetwork):
     """A small generator: latents to a map 4W wide of a quarter of the image's side, doubled twice; -zD: D latents.
 
-    project: a linear layer; layer1 and layer2: transposed 4×4 convolutions that double the map, 2W and W wide; each of
+    layer0: a linear layer; layer1 and layer2: transposed 4×4 convolutions that double the map, 2W and W wide; each of
     the three with batch norm and ReLU; then a 3×3 convolution and tanh.
     Shapes: (B, D) → (B, outputs, H, W) in [−1, 1], H and W multiples of 4.
     Paper: Radford, Metz, Chintala. ICLR 2016. arXiv:1511.06434, whose map begins at 4×4 and doubles four times.
@@ -39,9 +40,10 @@ class DCGAN(ZooNetwork):
             raise ConfigError(
                 f"dcgan-{width} makes images whose sides are multiples of 4, not {'×'.join(map(str, size))}: set size."
             )
-        self.latents, self.start = latents, (4 * width, size[0] // 4, size[1] // 4)
-        self.project = nn.Linear(latents, self.start[0] * self.start[1] * self.start[2], bias=False)
-        self.norm = nn.BatchNorm2d(4 * width)
+        self.latents = latents
+        start = 4 * width, size[0] // 4, size[1] // 4
+        linear = nn.Linear(latents, math.prod(start), bias=False)
+        self.layer0 = nn.Sequential(linear, nn.Unflatten(1, start), nn.BatchNorm2d(4 * width), nn.ReLU())
         self.layer1, self.layer2 = Doubling(4 * width, 2 * width), Doubling(2 * width, width)
         self.image = nn.Conv2d(width, classes, 3, padding=1)
         for module in self.modules():
@@ -55,8 +57,7 @@ class DCGAN(ZooNetwork):
                 f"this generator takes (B, {self.latents}) latents, got {tuple(latents.shape)}: name it dcgan-W-zD for "
                 "D latents, as many as the task's (task={name: generation, latents: D})."
             )
-        first = F.relu(self.norm(self.project(latents).unflatten(1, self.start)))
-        return torch.tanh(self.image(self.layer2(self.layer1(first))))
+        return torch.tanh(self.image(self.layer2(self.layer1(self.layer0(latents)))))
 
     def example(self, samples: int, channels: int, *size: int) -> Inputs:
         """Return latents of zeros."""
