@@ -12,22 +12,25 @@ from __future__ import annotations
 
 import argparse
 import colorsys
+import json
+import math
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
 import torch
-from generation import Keys, finished, values
+from generation import Keys, StepTime, values
 from PIL import Image
 
 import tutelage
 from tutelage.utils.intervals import confidence_interval, verdict
 
-GAN, PAIRED = {"name": "gan", "width": 16}, {"name": "conditional_gan", "width": 16}
+GAN, PAIRED = {"name": "gan", "width": 8}, {"name": "conditional_gan", "width": 8}
 BASE: Keys = {"batch_size": 64, "device": "cpu", "weight_decay": 0.0, "optimizer": "adamw", "ema": 0.98}
 COUNTS = {"train": 1500, "val": 200, "test": 500}
 DARK = 0.15
@@ -64,19 +67,18 @@ STUDIES = {
         "Generators",
         "Fashion-MNIST at 16 × 16, 2,000 images to train; Fréchet distance of 1,000 images of the same latents from "
         "2,000 of the test split, in the features of a classifier (lower is better)",
-        "dcgan-16", "dcgan-2", "frechet", False, ("precision", "recall"), 12, 24,
-        {"size": 16, "limit": 2000, "lr": 0.001, "task": {"name": "generation"}},
+        "dcgan-16", "dcgan-2", "frechet", False, ("precision", "recall"), 6, 12,
+        {"size": 16, "limit": 2000, "batch_size": 32, "lr": 0.001, "task": {"name": "generation"}},
         {"scheme": GAN, "method": "mmd"},
         {"scheme": GAN},
         {
-            "alone, `mmd`": {"teacher": None, "scheme": "offline"},
-            "alone, `mmd`, `scheme=gan`": {"teacher": None, "method": "mmd", "scheme": GAN},
-            "`output_l1`, no discriminator, no image of the data": {"method": [L1 | {"beside": 0}]},
             "`output_l1`, `scheme=gan`": {"method": [L1], "scheme": GAN},
             "`output_l1` + `fitnet`, `scheme=gan`": {
                 "method": [L1, {"name": "fitnet", "weight": 0.5, **both("layer1")}], "scheme": GAN,
             },
+            "`output_l1`, no discriminator, no image of the data": {"method": [L1 | {"beside": 0}]},
             "`output_l1`, `scheme=teacher_gan`": {"method": [L1], "scheme": GAN | {"name": "teacher_gan"}},
+            "alone, `mmd`, `scheme=gan`": {"teacher": None, "method": "mmd", "scheme": GAN},
             "`output_l1` + `mmd`, `scheme=gan`": {"method": [L1, {"name": "mmd", "weight": 1.0}], "scheme": GAN},
         },
     ),
@@ -84,7 +86,7 @@ STUDIES = {
         "Translation",
         "edges of Fashion-MNIST's garments to the garments, coloured by their class, 16 × 16; 1,500 pairs to train, "
         "500 to test (higher is better)",
-        "unet12", "unet3", "psnr", True, ("ssim",), 12, 20,
+        "unet12", "unet3", "psnr", True, ("ssim",), 10, 20,
         {"lr": 0.005, "augment": "none"},
         {"scheme": PAIRED},
         {"scheme": PAIRED},
@@ -127,45 +129,54 @@ def write_pairs(fashion: Path, folder: Path) -> str:
     return f"maps:{folder}"
 
 
+def finished(folder: Path, keys: Keys) -> float:
+    """Train, go on with an unfinished run, or read a finished one; return a step's milliseconds."""
+    file, timer = folder / "process.json", StepTime()
+    if not file.exists():
+        if (folder / "config.yaml").exists():
+            tutelage.resume(folder, callbacks=[timer])
+        else:
+            tutelage.distill(**keys, out=str(folder), progress=False, log_every=10, callbacks=[timer])
+        file.write_text(json.dumps(1000 * median(timer.seconds or [math.nan])), encoding="utf-8")
+    return float(json.loads(file.read_text(encoding="utf-8")))
+
+
 def interval(numbers: list[float]) -> str:
     """Return the mean with half of the 95 % interval."""
     bounds = confidence_interval(numbers) if len(numbers) > 1 else None
     return f"{fmean(numbers):.2f}" + (f" ± {(bounds[1] - bounds[0]) / 2:.2f}" if bounds else "")
 
 
-def row(study: Study, label: str, folder: Path, alone: list[float], ms: float | None) -> str:
+def row(study: Study, label: str, folder: Path, alone: list[float], ms: float) -> str:
     """Return a line of the table; gains are over the student alone, paired by seed."""
     found = values(folder, "student", study.metric)
     sign = 1 if study.higher_is_better else -1
     gains = [sign * (a - b) for a, b in zip(found, alone, strict=True)] if len(found) == len(alone) > 1 else []
     gained = f"{fmean(gains):+.2f}, {verdict(gains)}" if gains and found != alone else ""
     more = [f"{fmean(values(folder, 'student', name)):.3f}" for name in study.more]
-    return f"| {label} | {interval(found)} | {gained} | {' | '.join(more)} | {'' if ms is None else f'{ms:.0f}'} |"
+    return f"| {label} | {len(found)} | {interval(found)} | {gained} | {' | '.join(more)} | {ms:.0f} |"
 
 
-def train(study: Study, data: Keys, out: Path, seeds: int) -> list[str]:
-    """Train what isn't trained yet; return the lines of the table."""
+def train(study: Study, data: Keys, out: Path, seeds: int) -> Iterator[str]:
+    """Train what isn't trained yet; yield the lines of the table."""
     keys = BASE | study.keys | data | {"teacher": None, "method": None, "baseline": False}
     teacher = out / "teacher"
-    finished(teacher, keys | study.taught_by | {"student": study.teacher, "epochs": study.teacher_epochs})
+    ms = finished(teacher, keys | study.taught_by | {"student": study.teacher, "epochs": study.teacher_epochs})
+    yield row(study, f"teacher, {describe(study.teacher, teacher)}, {study.teacher_epochs} epochs", teacher, [], ms)
     if study.metric == "frechet":
         keys["task"] = keys["task"] | {"judge": str(teacher / "student-0" / "judge.safetensors")}
     keys |= {"student": study.student, "epochs": study.epochs, "seeds": seeds}
-    ms = finished(out / "alone", keys | study.alone)["process_ms"]
+    ms = finished(out / "alone", keys | study.alone)
     alone = values(out / "alone", "student", study.metric)
-    parameters = [sum(p.numel() for p in tutelage.load(out / name).parameters()) for name in ("teacher", "alone")]
-    lines = [
-        row(study, f"teacher, {study.teacher} ({parameters[0]:,} parameters), {study.teacher_epochs} epochs", teacher,
-            alone, None),
-        row(study, f"{study.student} ({parameters[1]:,} parameters) alone, {study.epochs} epochs", out / "alone", alone,
-            ms),
-    ]  # fmt: skip
+    yield row(study, f"{describe(study.student, out / 'alone')} alone, {study.epochs} epochs", out / "alone", alone, ms)
     for number, (label, way) in enumerate(study.ways.items()):
-        folder = out / f"way-{number}"
-        ms = finished(folder, keys | {"teacher": str(teacher)} | way)["process_ms"]
-        lines.append(row(study, label, folder, alone, ms))
-        print(lines[-1], flush=True)
-    return lines
+        ms = finished(out / f"way-{number}", keys | {"teacher": str(teacher)} | way)
+        yield row(study, label, out / f"way-{number}", alone, ms)
+
+
+def describe(name: str, folder: Path) -> str:
+    """Return the network's name and size."""
+    return f"{name} ({sum(p.numel() for p in tutelage.load(folder).parameters()):,} parameters)"
 
 
 def main() -> None:
@@ -182,18 +193,20 @@ def main() -> None:
         f"Means over {args.seeds} seeds with half of the 95 % interval, last epoch, test split; one teacher; gains "
         "over the student alone, paired by seed."
     )
-    lines = ["# Generators and translation of images", "", about, ""]
+    command = shlex.join(["python", *sys.argv]).replace(str(args.fashion), "FOLDER")
+    lines = ["# Generators and translation of images", "", about, "", f"`{command}`; torch {torch.__version__}.", ""]
     for name in args.study or STUDIES:
         study, out = STUDIES[name], args.out / name
-        data = {"data": f"fashion-mnist:{args.fashion}"} if name == "generator" else {
-            "data": write_pairs(args.fashion, out / "pairs")}  # fmt: skip
+        fashion = f"fashion-mnist:{args.fashion}"
+        data = {"data": fashion if name == "generator" else write_pairs(args.fashion, out / "pairs")}
         lines += [f"## {study.title}", "", f"{study.about}.", ""]
-        lines += [f"| | {study.metric} | gain | {' | '.join(study.more)} | ms a step |",
-                  f"|---|---:|---|{'---:|' * (len(study.more) + 1)}"]  # fmt: skip
-        lines += [*train(study, data, out, args.seeds), ""]
-        command = shlex.join(["python", *sys.argv]).replace(str(args.fashion), "FOLDER")
-        text = "\n".join([*lines, f"    {command}", "", f"torch {torch.__version__}."])
-        args.results.write_text(text + "\n", encoding="utf-8")
+        lines += [f"| | seeds | {study.metric} | gain | {' | '.join(study.more)} | ms a step |"]
+        lines += [f"|---|---:|---:|---|{'---:|' * (len(study.more) + 1)}"]
+        for line in train(study, data, out, args.seeds):
+            lines.append(line)
+            args.results.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            print(line, flush=True)
+        lines.append("")
 
 
 if __name__ == "__main__":
