@@ -270,12 +270,25 @@ def denoising(folder: Path) -> Keys:
     }
 
 
+def generation(folder: Path) -> Keys:
+    """Return the keys of a generator of digits that a discriminator judges."""
+    task = {"name": "generation", "latents": 8, "samples": 50, "judge": "cnn2"}
+    networks = {"student": "dcgan-2-z8", "teacher": "dcgan-4-z8"}
+    return networks | {"data": "digits", "task": task, "method": "output_l1", "scheme": "gan", "lr": 0.002}
+
+
+def translation(folder: Path) -> Keys:
+    """Return the keys of noisy digits made clean, which a discriminator judges."""
+    networks = {"student": "edsr1x2", "teacher": "edsr2x4", "method": "output_l1", "scheme": "conditional_gan"}
+    return networks | {"data": "digits", "degrade": {"noise": 40}, "lr": 0.003}
+
+
 TASKS: dict[str, Callable[[Path], Keys]] = {
     make.__name__: make
     for make in (
         classification, segmentation, detection, regression, tables, multi_label, embedding, backbone, ranking,
         recommendation, restoration, depth, keypoints, density, flow, streams, sound, forecasting, nodes, graphs,
-        denoising,
+        denoising, generation, translation,
     )
 }  # fmt: skip
 """Functions that write a run's data into a new folder, and return its keys."""

@@ -126,3 +126,15 @@ def test_a_row_without_labels_has_both_accuracies_by_seed(script: Any) -> None:
     lines = label_free.table([label_free.Row("x", [(0.5, 0.6), (0.5, 0.8)], 0.25)]).splitlines()
     assert lines[-1].startswith("| x | 50.00 ± 0.00 | 70.00 ± ")
     assert lines[-1].endswith("| 250 |")
+
+
+def test_pairs_of_edges_and_coloured_garments(script: Any) -> None:
+    image = np.zeros((28, 28), np.uint8)
+    image[7:21, 7:21] = 255
+    edges, colours = script("gan").edges_and_colours(image, 0)
+    assert edges.shape == (16, 16)
+    assert colours.shape == (16, 16, 3)
+    assert 0 < (edges > 0).sum() < (colours[..., 0] > 0).sum()
+    assert colours[8, 8].tolist() == [255, 76, 76]  # the first class is red
+    assert script("gan").edges_and_colours(image, 5)[1][8, 8].tolist() == [76, 255, 255]
+    assert {*np.unique(edges).tolist()} == {0, 255}

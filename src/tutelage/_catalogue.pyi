@@ -87,6 +87,7 @@ from tutelage.losses.regression.charbonnier import Charbonnier as Charbonnier
 from tutelage.losses.regression.fpd import FPD as FPD
 from tutelage.losses.regression.huber import Huber as Huber
 from tutelage.losses.regression.mae import MAE as MAE
+from tutelage.losses.regression.mmd import MMD as MMD
 from tutelage.losses.regression.mse import MSE as MSE
 from tutelage.losses.regression.output_huber import OutputHuber as OutputHuber
 from tutelage.losses.regression.output_l1 import OutputL1 as OutputL1
@@ -194,11 +195,13 @@ from tutelage.schemes.bilevel import Bilevel as Bilevel
 from tutelage.schemes.blockwise import Blockwise as Blockwise
 from tutelage.schemes.codistillation import Codistillation as Codistillation
 from tutelage.schemes.collaborative import Collaborative as Collaborative
+from tutelage.schemes.conditional_gan import ConditionalGan as ConditionalGan
 from tutelage.schemes.consistency_distillation import ConsistencyDistillation as ConsistencyDistillation
 from tutelage.schemes.cross_layer import CrossLayer as CrossLayer
 from tutelage.schemes.dense_votes import DenseVotes as DenseVotes
 from tutelage.schemes.distpro import DistProScheme as DistProScheme
 from tutelage.schemes.file_codistillation import FileCodistillation as FileCodistillation
+from tutelage.schemes.gan import Gan as Gan
 from tutelage.schemes.generative import Generative as Generative
 from tutelage.schemes.hydra import Hydra as Hydra
 from tutelage.schemes.in_batch_ensemble import InBatchEnsemble as InBatchEnsemble
@@ -220,6 +223,7 @@ from tutelage.schemes.pseudo_boxes import PseudoBoxes as PseudoBoxes
 from tutelage.schemes.pyramid_self_teacher import PyramidSelfTeacher as PyramidSelfTeacher
 from tutelage.schemes.same_class import SameClass as SameClass
 from tutelage.schemes.student_friendly import StudentFriendly as StudentFriendly
+from tutelage.schemes.teacher_gan import TeacherGan as TeacherGan
 from tutelage.schemes.two_views import TwoViews as TwoViews
 from tutelage.tasks.backbone import Backbone as Backbone
 from tutelage.tasks.classification import Classification as Classification
@@ -230,6 +234,7 @@ from tutelage.tasks.detection import Detection as Detection
 from tutelage.tasks.embedding import Embedding as Embedding
 from tutelage.tasks.flow import Flow as Flow
 from tutelage.tasks.forecasting import Forecasting as Forecasting
+from tutelage.tasks.generation import Generation as Generation
 from tutelage.tasks.graph_classification import GraphClassification as GraphClassification
 from tutelage.tasks.keypoints import Keypoints as Keypoints
 from tutelage.tasks.multi_label import MultiLabel as MultiLabel

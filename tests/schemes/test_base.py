@@ -27,7 +27,10 @@ RECIPES: dict[str, str] = {
 }  # fmt: skip
 """A method with which each scheme is tried."""
 
-ELSEWHERE = {"exchange", "batch_head", "pseudo_boxes", "progressive", "consistency", "generative", "other_view"}
+ELSEWHERE = {
+    "exchange", "batch_head", "pseudo_boxes", "progressive", "consistency", "generative", "other_view", "gan",
+    "teacher_gan", "conditional_gan",
+}  # fmt: skip
 """Schemes that no recipe has, tried in their own tests."""
 
 NO_TERMS = {

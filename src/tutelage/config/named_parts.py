@@ -40,3 +40,10 @@ def scheme_trait(scheme: str, trait: str) -> bool:
     if scheme == OFFLINE:
         return trait == "takes_teacher"
     return bool(getattr(registry.find_entry("schemes", scheme).load(), trait))
+
+
+def scheme_alone(scheme: str | Spec) -> str | Spec:
+    """Return the scheme, with the same options, by which a network is trained that no teacher teaches."""
+    name = name_of(scheme)
+    alone = OFFLINE if name == OFFLINE else str(registry.find_entry("schemes", name).load().alone)
+    return OFFLINE if alone == OFFLINE else {"name": alone, **options_of(scheme)}

@@ -15,6 +15,8 @@ from tutelage.nn.diffusion import mix_noise, velocity
 from tutelage.structures import Inputs
 
 Predict = Literal["v", "noise"]
+LATENTS = 64
+"""The usual number of latents."""
 
 
 class Derivation(ABC):
@@ -61,3 +63,23 @@ class Noising(Derivation):
         time = addressed_uniform(index, view.seed, view.view)
         noisy = mix_noise(samples, noise, time)
         return {"noisy": noisy, "time": time}, velocity(samples, noise, time) if self.predict == "v" else noise
+
+
+@dataclass(frozen=True)
+class Latents(Derivation):
+    """Standard normal latents (B, count) as inputs; the targets are the samples.
+
+    Args:
+        count: the number of latents.
+    Raises: ConfigError if it isn't a number above 0.
+    """
+
+    count: int = LATENTS
+
+    def __post_init__(self) -> None:
+        if type(self.count) is not int or self.count < 1:
+            raise ConfigError(f"latents={self.count}: expected a whole number, 1 or more.")
+
+    def apply(self, samples: Tensor, index: Tensor, view: ViewSeed) -> tuple[Inputs, Tensor]:
+        """Return the latents and the samples."""
+        return addressed_noise(index, view.seed, view.view, (self.count,)), samples

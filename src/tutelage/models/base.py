@@ -56,7 +56,7 @@ class ModelRequest:
 
     def suits(self, task: str) -> bool:
         """Return True if a network for that task is one for the requested task."""
-        if {"detection", "denoising", *MODALITIES} & {task, self.task}:
+        if {"detection", "denoising", "generation", *MODALITIES} & {task, self.task}:
             return task == self.task
         return is_dense(task) == self.is_dense
 

@@ -148,7 +148,7 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
         fits = request.suits(family.task)
         names += family.examples if fits else ()
         try:
-            model = family.from_name(name, request.classes or 1, request.channels)
+            model = family.from_name(name, request.classes or 1, request.channels, request.size)
         except ConfigError as error:
             raise ConfigError(f"{error}{hint_at_libraries(name)}") from error
         if model is not None and not fits:

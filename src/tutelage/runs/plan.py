@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tutelage.config import stages
 from tutelage.config.kinds import Spec
+from tutelage.config.named_parts import name_of, scheme_alone
 from tutelage.config.schema import Config, baseline_overrides
 from tutelage.data.data_module import DataModule
 from tutelage.data.preparation import select_classes
@@ -33,7 +34,12 @@ class RunPlan:
         result = self._teachers()
         for k in range(config.seeds):
             seed = config.seed + k
-            is_distilled = self.has_teacher() or config.method or config.scheme_name != "offline" or config.stages
+            is_distilled = (
+                self.has_teacher()
+                or config.method
+                or name_of(scheme_alone(config.scheme)) != config.scheme_name
+                or config.stages
+            )
             if config.baseline and is_distilled:
                 result.append(Phase(f"baseline-{k}", "baseline", seed, k, self._baseline_overrides()))
             result += [
@@ -47,9 +53,8 @@ class RunPlan:
         """Return the baseline's overrides: the student's settings and total epochs, without a teacher."""
         config, last = self.config, self.config.student_overrides()
         epochs = stages.epochs_of_weights(config.stage_overrides(), last, config.epochs)
-        return (
-            {key: x for key, x in last.items() if key != "student_weights"} | baseline_overrides() | {"epochs": epochs}
-        )
+        alone = {"epochs": epochs, "scheme": scheme_alone(last.get("scheme", config.scheme))}
+        return {key: x for key, x in last.items() if key != "student_weights"} | baseline_overrides() | alone
 
     def _snapshots(self, phase: Phase) -> list[int]:
         """Return the epochs in `snapshots`, and those that later trainings refer to."""
@@ -196,7 +201,7 @@ def _teacher_overrides(config: Config) -> Spec:
         "student_weights": config.teacher_weights,
         "epochs": config.teacher_epochs or config.epochs,
         "lr": config.teacher_lr or config.lr,
-        "scheme": config.teacher_scheme or "offline",
+        "scheme": config.teacher_scheme or scheme_alone(config.scheme),
         "student_inputs": config.teacher_inputs,
         "student_size": None,
     }

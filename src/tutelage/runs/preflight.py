@@ -34,9 +34,9 @@ MAX_NORM_RATIO = 100.0
 """The ratio of two terms' gradient norms above which the smaller term has no effect."""
 
 
-def settings(config: TrainerSettings, student: nn.Module) -> list[Finding]:
-    """Check that the student's learning rate and the length of its training are usual."""
-    name, lr, _ = resolve_settings(config, student)
+def settings(config: TrainerSettings, optimised: nn.Module) -> list[Finding]:
+    """Check that the learning rate of the student's module, and the length of its training, are usual."""
+    name, lr, _ = resolve_settings(config, optimised)
     low, high = USUAL_RATES[name]
     findings = []
     if not low <= lr <= high:
@@ -208,7 +208,9 @@ def _try(run: Run, trial: Trial) -> DataModule:
     scheme.to(run.fabric.device)
     batch = replace(wired.batch.to(run.fabric.device), epoch=float(run.config.epochs))  # past every warm-up
     trial.student = next(iter(scheme.students().values()))
-    trial.findings += settings(run.plan.config_for(run.plan.phases()[-1]), trial.student)
+    player = next(player for player in map(unwrap, scheme.players.values()) if player.students())
+    optimised = next(iter(player.optimised_modules().values()))
+    trial.findings += settings(run.plan.config_for(run.plan.phases()[-1]), optimised)
     trial.terms = scheme.method_terms()
     trial.macs["student"] = macs(trial.student.model, data)
     trial.teacher = getattr(scheme, "teacher", None)

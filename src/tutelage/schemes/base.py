@@ -102,6 +102,8 @@ class Scheme(CheckedArguments, nn.Module):
     """True if the scheme uses a teacher that exists before training."""
     has_peers: ClassVar[bool] = False
     """True if the scheme trains as many students together as the key `peers` sets."""
+    alone: ClassVar[str] = "offline"
+    """The scheme, with the same options, that trains a network without a teacher: the baseline, and the teacher."""
     provides: ClassVar[tuple[str, ...]] = ()
     """The inputs that the scheme adds to each batch, for losses that require them by keyword."""
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor, nn
 
 from tutelage.data.augment import addressed_noise
@@ -17,19 +14,12 @@ from tutelage.data.derived import Noising, Predict
 from tutelage.losses.base import Loss
 from tutelage.losses.regression.mse import MSE
 from tutelage.nn.diffusion import sample
-from tutelage.nn.feature_extractor import eval_no_grad
-from tutelage.report import picture_sections
-from tutelage.tasks.base import Sections, Task
-from tutelage.tasks.generation_checks import as_pictures_in_range, check_images
-from tutelage.tasks.made_images import JUDGE, ImageQuality, write_samples
-from tutelage.utils.finding import Finding
+from tutelage.tasks.generation_checks import as_pictures_in_range
+from tutelage.tasks.image_generation import NOISE_SEED, ImageGeneration
 from tutelage.utils.options import Count, Iterations
 
-NOISE_SEED = 2
-"""The seed of the noise of which every network makes its images."""
 
-
-class Denoising(Task):
+class Denoising(ImageGeneration):
     """Noisy images and their times to v (or the noise): the mean squared error, and the Fréchet distance of images.
 
     Any data of images becomes noisy images z = αx + σε, α = cos(πt/2), σ = sin(πt/2), with x in [−1, 1]; the response
@@ -47,18 +37,13 @@ class Denoising(Task):
     Paper: Ho, Jain, Abbeel. NeurIPS 2020. arXiv:2006.11239; v: Salimans, Ho. ICLR 2022. arXiv:2202.00512.
     """
 
-    metric = "frechet"
-    higher_is_better = False
-    other_metrics: ClassVar[Mapping[str, bool]] = {"mse": False, "precision": True, "recall": True}
-    positions = 2
-    response_kind = "values"
+    other_metrics: ClassVar[Mapping[str, bool]] = {"mse": False, **ImageGeneration.other_metrics}
     target = "noise"
-    augment = "none"
     usage = "# tutelage.nn.diffusion.sample(model, torch.randn(16, channels, height, width), steps=10)"
 
     def __init__(self, data: DataModule, predict: Predict, steps: int, samples: int, judge: str) -> None:
+        super().__init__(data, samples, judge)
         self.predict, self.steps = predict, steps
-        self.quality = ImageQuality(data, judge, samples)
 
     @classmethod
     def adapt_data(cls, data: DataModule, options: Mapping[str, Any]) -> DataModule:
@@ -84,10 +69,6 @@ class Denoising(Task):
         """
         return cls(data, predict, steps, samples, judge)
 
-    def outputs(self, data: DataModule) -> int:
-        """Return the number of an image's channels."""
-        return data.channels
-
     def describe_outputs(self, outputs: int) -> str:
         """Return the outputs in words."""
         return f"an image of {outputs} channels for each noisy one"
@@ -106,41 +87,7 @@ class Denoising(Task):
         """Add a batch to the metrics."""
         metrics.update(response.flatten(), batch.targets.flatten())
 
-    def measure(self, network: nn.Module, data: DataModule, split: str, batch_size: int) -> dict[str, float]:
-        """Return the quality of images made from fixed noise."""
-        count = self.quality.count(data, split)
-        return self.quality.measure(self.make_images(network, data, count, batch_size), data, split)
-
-    def make_images(self, network: nn.Module, data: DataModule, count: int, batch_size: int) -> Tensor:
-        """Return images (N, C, H, W) in [−1, 1], the same noise for every network."""
-        device = next(network.parameters()).device
-        numbers = torch.arange(count, device=device)
-        with eval_no_grad(network):
-            parts = [
-                sample(
-                    network, addressed_noise(part, NOISE_SEED, 0, (data.channels, *data.size)), self.steps, self.predict
-                )
-                for part in numbers.split(batch_size)
-            ]
-        return torch.cat(parts).cpu()
-
-    def write_files(self, folder: Path, network: nn.Module, data: DataModule) -> None:
-        """Write predictions.npz, the first images, and judge.safetensors."""
-        count = min(picture_sections.SHOWN, self.quality.samples)
-        write_samples(folder / "predictions.npz", self.make_images(network, data, count, count))
-        self.quality.save_judge(folder / JUDGE, data)
-
-    def with_files(self, folder: Path) -> Self:
-        """Return the task with the classifier that a run left in its folder, if it is of the same name."""
-        task = copy.copy(self)
-        task.quality = self.quality.with_judge_of(folder)
-        return task
-
-    def check_data(self, data: DataModule) -> list[Finding]:
-        """Check that there are enough images, and that they differ."""
-        return check_images(data, self.quality.samples)
-
-    @classmethod
-    def report_sections(cls) -> Sections:
-        """Return the section of images."""
-        return {"Images": picture_sections.pictures}
+    def images_of(self, network: nn.Module, numbers: Tensor, data: DataModule) -> Tensor:
+        """Return the images to which DDIM steps lead."""
+        noise = addressed_noise(numbers, NOISE_SEED, 0, (data.channels, *data.size))
+        return sample(network, noise, self.steps, self.predict)

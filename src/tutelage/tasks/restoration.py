@@ -68,16 +68,20 @@ class Restoration(MapTask):
         return response
 
     def measure(self, network: nn.Module, data: DataModule, split: str, batch_size: int) -> dict[str, float]:
-        """Return the PSNR of the input, made larger bicubically, if it has the channels of the clean image."""
-        if data.channels != len(self.values.names):
+        """Return the PSNR of the input, made larger bicubically, if it is a picture of the clean image."""
+        if not self._shows_targets(data):
             return {}
         return {"input_psnr": input_psnr(self, data, split, batch_size)}
+
+    def _shows_targets(self, data: DataModule) -> bool:
+        """Return whether the inputs are pictures of the targets: of the same channels, or grey ones in colours."""
+        return data.channels in (1, len(self.values.names))
 
     def judge_teacher(
         self, values: Mapping[str, float], tables: Mapping[str, Tensor], data: DataModule
     ) -> list[Finding]:
         """Compare the PSNR with that of the input, or of the mean image if the input has other channels."""
-        if data.channels != len(self.values.names):
+        if not self._shows_targets(data):
             return super().judge_teacher(values, tables, data)
         return map_checks.judge_figure("PSNR", values["psnr"], input_psnr(self, data, "val", 64), True, "the input")
 
@@ -88,7 +92,7 @@ class Restoration(MapTask):
 
 
 def input_psnr(task: Restoration, data: DataModule, split: str, batch_size: int) -> float:
-    """Return the PSNR of a split's inputs, made larger bicubically."""
+    """Return the PSNR of a split's inputs, made larger bicubically; grey ones are grey pictures in colours."""
     metrics = SampleMeans(peak_figures, ("psnr",))
     mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (data.mean, data.std))
     for batch in data.batches(split, batch_size, train=False):
@@ -97,5 +101,5 @@ def input_psnr(task: Restoration, data: DataModule, split: str, batch_size: int)
         x = batch.inputs * std + mean
         if x.shape[2:] != batch.targets.shape[2:]:
             x = F.interpolate(x, batch.targets.shape[2:], mode="bicubic", align_corners=False)
-        metrics.update(x, batch.targets)
+        metrics.update(x.expand_as(batch.targets), batch.targets)
     return float(metrics.compute()["psnr"])

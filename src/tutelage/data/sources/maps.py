@@ -66,7 +66,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     triples = {split: _samples(listings[split], maps) for split, maps in folders.items()}
     headers = read_headers([images[0] for images, _ in triples["train"]])
     kinds = tuple(options.get("kinds", layout.kinds))
-    names = _channel_names(layout, options, kinds, headers)
+    names = _channel_names(layout, options, kinds, [path for _, path in triples["train"]])
     kinds = kinds * len(names) if len(kinds) == 1 else kinds
     reader = MapReader(
         MapForm(kinds),
@@ -121,7 +121,7 @@ def _options(path: Path) -> dict[str, Any]:
 
 
 def _channel_names(
-    layout: Layout, options: Mapping[str, Any], kinds: tuple[str, ...], headers: ImageHeaders
+    layout: Layout, options: Mapping[str, Any], kinds: tuple[str, ...], maps: list[Path]
 ) -> tuple[str, ...]:
     """Return the names of the maps' channels.
 
@@ -130,7 +130,8 @@ def _channel_names(
     numbered = tuple(f"{layout.task}{number or ''}" for number in range(len(kinds)))
     default: tuple[str, ...] = kinds if len({*kinds}) == len(kinds) > 1 else numbered
     if layout.pictures:
-        default = next(names for names in IMAGES if len(names) == headers.channels)
+        channels = read_headers(maps).channels
+        default = next(names for names in IMAGES if len(names) == channels)
     names = tuple(map(str, options.get("names", default)))
     if len(kinds) not in (1, len(names)):
         raise DataError(f"{FILE}: names {list(names)} and kinds {list(kinds)}: expected one kind for each name.")

@@ -24,8 +24,8 @@ class ZooNetwork(nn.Module):
     pattern: the regular expression of its names, whose named groups are constructor arguments. name_form: the pattern
     in readable form. examples: names used in the literature. namesakes: names better known for a larger network. task:
     the task of its output; classification by default. dimensions: those of its inputs: 0 for rows (B, C), 1 for series
-    (B, C, T), 2 for images, 3 for clips
-    and voxels.
+    (B, C, T), 2 for images, 3 for clips and voxels. takes_size: whether the constructor needs the data's size, as of a
+    network that makes images.
     """
 
     pattern: ClassVar[str]
@@ -34,9 +34,10 @@ class ZooNetwork(nn.Module):
     namesakes: ClassVar[tuple[str, ...]] = ()
     task: ClassVar[str] = "classification"
     dimensions: ClassVar[int] = 2
+    takes_size: ClassVar[bool] = False
 
     @classmethod
-    def from_name(cls, name: str, classes: int, channels: int = 3) -> Self | None:
+    def from_name(cls, name: str, classes: int, channels: int = 3, size: tuple[int, ...] | None = None) -> Self | None:
         """Create the network of that name; None if the name isn't one of this family. `-` may replace `_`.
 
         Raises: ConfigError if the network would be too large.
@@ -44,7 +45,7 @@ class ZooNetwork(nn.Module):
         match = re.fullmatch(cls.pattern, name.replace("-", "_"))
         if match is None:
             return None
-        args = cls.parse(match.groupdict())
+        args = cls.parse(match.groupdict()) | ({"size": size} if cls.takes_size and size else {})
         widths = args.get("widths", (args.get("width", 1),))
         depth, width = args.get("depth", len(widths)), max(widths)
         if max(depth, width) > LARGEST or (depth * width**2 > USUAL and cls._is_huge(classes, channels, **args)):

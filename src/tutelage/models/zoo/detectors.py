@@ -25,7 +25,7 @@ class PyramidDetector(ZooNetwork):
     task = "detection"
 
     @classmethod
-    def from_name(cls, name: str, classes: int, channels: int = 3) -> Any:
+    def from_name(cls, name: str, classes: int, channels: int = 3, size: tuple[int, ...] | None = None) -> Any:
         """Create the detector of that name; None if the name isn't one of this family."""
         match = re.fullmatch(cls.pattern, name.replace("-", "_"))
         if match is None:
