@@ -51,6 +51,8 @@ def _samples(data: DataModule, batch: Batch) -> list[Block]:
     if isinstance(batch.inputs, JoinedInputs):
         return batch_page.targets(captions)
     x = next(iter(batch.inputs.values())) if isinstance(batch.inputs, Mapping) else batch.inputs
+    if data.target == "image" and batch.targets is not None:  # the inputs are noise
+        x = batch.targets
     if data.modality == "image" or data.kind.has_pictures:
         images, _ = pixels_of(data, x)
         drawn = DRAWINGS.get(data.target, _no_drawing)
@@ -110,6 +112,7 @@ CAPTIONS: Mapping[str, Callable[[DataModule, Tensor], str]] = {
     "label set": _of_set,
     "values": _of_values,
     "grades": _of_values,
+    "image": lambda data, target: "an image to learn from",
     "mask": lambda data, target: f"mask, {float((target != IGNORE).float().mean()):.0%} labelled",
 }
 """The words for a target, by the data's kind of targets; for others, the kind."""
