@@ -91,9 +91,9 @@ STUDIES = {
         {"scheme": PAIRED},
         {"scheme": PAIRED},
         {
+            "`output_l1`, `scheme=conditional_gan`": {"method": "output_l1", "scheme": PAIRED},
             "alone, the absolute error only": {"teacher": None, "scheme": "offline"},
             "`output_l1`, no discriminator": {"method": "output_l1"},
-            "`output_l1`, `scheme=conditional_gan`": {"method": "output_l1", "scheme": PAIRED},
             "`output_l1` + `fitnet`, `scheme=conditional_gan`": {
                 "method": [{"name": "output_l1"}, {"name": "fitnet", "weight": 0.01, **both("layer3")}],
                 "scheme": PAIRED,
