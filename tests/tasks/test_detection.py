@@ -219,6 +219,20 @@ def test_a_teacher_finds_the_boxes_of_unlabelled_images(teacher, tmp_path, monke
         tutelage.distill(data=data, scheme="pseudo_boxes", **keys, **KEYS, out="refused")
 
 
+def test_a_moving_average_of_the_student_finds_boxes_too(teacher, tmp_path, monkeypatch):
+    """The unbiased teacher: the student learns from its own average's boxes in unlabelled images."""
+    monkeypatch.chdir(tmp_path)
+    data, _ = teacher
+    write_images(tmp_path / "more", range(100, 112))
+    keys = {"data": {"labelled": data, "unlabelled": "images:more"}, "student": STUDENT, "epochs": 1, **KEYS}
+    keys |= {"teacher": "moving_average", "scheme": {"name": "pseudo_boxes", "score": 0.05}, "baseline": False}
+    keys |= {"method": "pkd"}
+    runs = [tutelage.distill(**keys, out=f"run{n}") for n in range(2)]
+    assert runs[0].result["student"]["map"] >= 0
+    first, second = (load_file(run.folder / "student.safetensors") for run in runs)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 @pytest.mark.parametrize("name", ["fcosdist-resnet10-32", "retinanet-resnet10-32", "fasterrcnn-resnet10-32"])
 def test_a_detector_computes_its_losses_of_the_labelled_images(name):
     """The losses of some of a batch's images are those of these images alone."""
