@@ -140,6 +140,33 @@ def restoration(folder: Path) -> Keys:
     return networks | {"data": "digits", "degrade": {"scale": 2, "noise": 5}, "lr": 0.003, "optimizer": "adamw"}
 
 
+def clips(folder: Path) -> Keys:
+    """Write clips of noise with a bright bar, which moves down or up."""
+    random = np.random.default_rng(0)
+    for number in range(100):
+        clip = folder / ("down", "up")[number % 2] / f"{number:03}"
+        clip.mkdir(parents=True)
+        for time, place in enumerate((range(2, 14, 2), range(12, 0, -2))[number % 2]):
+            frame = random.integers(120, size=(16, 16), dtype=np.uint8)
+            frame[place - 1 : place + 1] += 120
+            Image.fromarray(frame).save(clip / f"{time}.png")
+    networks = {"student": "frames:cnn2", "teacher": "r3d10-4", "method": "kd+fitnet"}
+    return networks | {"data": f"clips:{folder}", "reading": {"frames": 4}, "batch_size": 16}
+
+
+def points(folder: Path) -> Keys:
+    """Write the surfaces of balls and cubes, turned at random, as clouds of points."""
+    random = np.random.default_rng(0)
+    for number in range(160):
+        cloud = random.normal(size=(60 + number, 3))
+        cloud /= np.linalg.norm(cloud, axis=1, keepdims=True) if number % 2 else np.abs(cloud).max(1, keepdims=True)
+        path = folder / ("cube", "ball")[number % 2] / f"{number:03}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, cloud)
+    networks = {"student": "pointnet-2", "teacher": "pointnet-8", "method": "kd+pkt"}
+    return networks | {"data": f"points:{folder}", "reading": {"points": 48}, "batch_size": 16}
+
+
 def shapes(count: int, side: int = 16) -> tuple[Any, Any, Any]:
     """Return images of bright discs, the nearer the larger and brighter, with their distances, centres and masks."""
     random = np.random.default_rng(0)
@@ -288,7 +315,7 @@ TASKS: dict[str, Callable[[Path], Keys]] = {
     for make in (
         classification, segmentation, detection, regression, tables, multi_label, embedding, backbone, ranking,
         recommendation, restoration, depth, keypoints, density, flow, streams, sound, forecasting, nodes, graphs,
-        denoising, generation, translation,
+        denoising, generation, translation, clips, points,
     )
 }  # fmt: skip
 """Functions that write a run's data into a new folder, and return its keys."""
