@@ -76,7 +76,7 @@ STUDIES = {
             "`output_l1` + `fitnet`, `scheme=gan`": {
                 "method": [L1, {"name": "fitnet", "weight": 0.5, **both("layer1")}], "scheme": GAN,
             },
-            "`output_l1`, no discriminator, no image of the data": {"method": [L1 | {"beside": 0}]},
+            "`output_l1`, no discriminator, no image of the data": {"method": [L1 | {"task_loss_weight": 0}]},
             "`output_l1`, `scheme=teacher_gan`": {"method": [L1], "scheme": GAN | {"name": "teacher_gan"}},
             "alone, `mmd`, `scheme=gan`": {"teacher": None, "method": "mmd", "scheme": GAN},
             "`output_l1` + `mmd`, `scheme=gan`": {"method": [L1, {"name": "mmd", "weight": 1.0}], "scheme": GAN},
