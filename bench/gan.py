@@ -166,12 +166,14 @@ def train(study: Study, data: Keys, out: Path, seeds: int) -> Iterator[str]:
     if study.metric == "frechet":
         keys["task"] = keys["task"] | {"judge": str(teacher / "student-0" / "judge.safetensors")}
     keys |= {"student": study.student, "epochs": study.epochs, "seeds": seeds}
-    ms = finished(out / "alone", keys | study.alone)
-    alone = values(out / "alone", "student", study.metric)
-    yield row(study, f"{describe(study.student, out / 'alone')} alone, {study.epochs} epochs", out / "alone", alone, ms)
+    plain = out / f"alone-{seeds}"
+    ms = finished(plain, keys | study.alone)
+    alone = values(plain, "student", study.metric)
+    yield row(study, f"{describe(study.student, plain)} alone, {study.epochs} epochs", plain, alone, ms)
     for number, (label, way) in enumerate(study.ways.items()):
-        ms = finished(out / f"way-{number}", keys | {"teacher": str(teacher)} | way)
-        yield row(study, label, out / f"way-{number}", alone, ms)
+        folder = out / f"way-{number}-{seeds}"
+        ms = finished(folder, keys | {"teacher": str(teacher)} | way)
+        yield row(study, label, folder, alone, ms)
 
 
 def describe(name: str, folder: Path) -> str:
