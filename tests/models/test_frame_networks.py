@@ -7,7 +7,7 @@ import torch
 
 from tutelage import models
 from tutelage.errors import ConfigError
-from tutelage.models.loading import input_dimensions
+from tutelage.models.loading import form_of
 from tutelage.models.providers import published_name
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.nn.model_profile import pair_stages, profile_model
@@ -66,14 +66,14 @@ def test_torchvisions_networks_of_clips(name):
         assert model(torch.zeros(1, 1, 4, 32, 32, device="meta")).shape == (1, 5)
     with pytest.raises(ConfigError, match="is a network for clips or voxels, and the inputs are images of 8×8"):
         models.create(f"torchvision:{name}", classes=5, size=(8, 8))
-    assert input_dimensions(f"torchvision:{name}:DEFAULT") == input_dimensions("frames:torchvision:resnet18") == 3
+    assert form_of(f"torchvision:{name}:DEFAULT")[0] == form_of("frames:torchvision:resnet18")[0] == 3
 
 
 @pytest.mark.parametrize(
     ("name", "size", "message"),
     [
         ("frames:resnet8", (8, 8), "is a network for clips or voxels, and the inputs are images of 8×8"),
-        ("frames:conv1d-3-8", (4, 8, 8), "is a network for series, and the inputs are images of 8×8"),
+        ("frames:conv1d-3-8", (4, 8, 8), "is a network for series or points, and the inputs are images of 8×8"),
         ("frames:nothing", (4, 8, 8), "unknown model 'nothing'"),
         ("resnet8", (4, 8, 8), "inputs are clips or voxels of 4×8×8: use r3d10-8"),
         ("torchvision:resnet18", (4, 8, 8), "is a network for images, and the inputs are clips or voxels"),

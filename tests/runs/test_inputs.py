@@ -108,7 +108,7 @@ def test_a_crash_costs_no_bit(run: tuple[str, tutelage.FinishedRun], tmp_path: P
 @pytest.mark.parametrize(
     ("shape", "modality", "words"),
     [
-        ((3, 8), "wave", "unknown modality 'wave': Known: graph, image"),
+        ((3, 8), "wave", "unknown modality 'wave': Known: clip, graph, image"),
         ((3, 8, 8), "series", r"shape \(64, 3, 8, 8\): expected \(N, C, T\) for series data"),
         ((7, 7, 7), "", r'for other channels \(N, C, H, W\) and an array modality="image"'),
     ],

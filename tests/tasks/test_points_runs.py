@@ -17,7 +17,7 @@ from tutelage.runs.data import load_data
 KEYS = {"batch_size": 12, "device": "cpu", "epochs": 2, "teacher_epochs": 12, "lr": 0.01, "views": 2}
 KEYS |= {"augment": "rotate+jitter+scale+point-dropout", "reading": {"points": 32}}
 ALL = {"reading": {"points": 32, "grid": 8, "visible": 8}}
-METHOD = "kd+at+fitnet+sp+pkt"
+METHOD = "kd+at+fitnet+sp"
 
 INPUTS = {
     "points": ("dgcnn-4", "pointnet-4", METHOD, {}),

@@ -119,7 +119,7 @@ def _load(
             f"streams: {source} has the classes {', '.join(other.classes)}, and {data.name} {', '.join(data.classes)}: "
             "expected the same, in one order."
         )
-    for what in ("modality", "channels", "source_scale", *(() if len(data.size) == 2 else ("size",))):
+    for what in ("modality", "channels", "source_scale"):
         if getattr(other, what) != getattr(data, what):
             raise ConfigError(
                 f"streams: {source} has {what} {getattr(other, what)}, and {data.name} {getattr(data, what)}: expected "

@@ -57,7 +57,8 @@ class GFKD(Feature):
     teacher's size. Returns (B,) each, under "generation", "reconstruction" and "divergence". noise (B, latent, …) gives
     ε instead of torch's generator.
     Paper: Wang, Zhao, Shi, Zhao, Yang. AAAI 2024. arXiv:2312.08644. There the condition is an attention map
-    of the foreground; the student's map in its place, the networks and the weights are ours.
+    of the foreground; the student's map in its place, the networks and the weights are ours. No published numbers were
+    compared.
     Raises: ConfigError if the latent isn't above 0, or the divergence is negative.
     """
 
