@@ -54,6 +54,8 @@ def test_a_csv_file_of_labels_values_splits_and_groups(solids, tmp_path):
     assert (data.classes, len(data.test)) == (("ball", "box", "stick"), 9)
     values = load(f"points:{path}", task="regression", target="weight", drop=["label"], reading={"points": 8})
     assert (values.task, values.values.names) == ("regression", ("weight",))
+    with pytest.raises(ConfigError, match="'weight' is named twice, as target, group, drop or time"):
+        load(f"points:{path}", task="regression", target="weight", drop=["weight"])
 
 
 def test_grids_become_points_and_grids_again(tmp_path):

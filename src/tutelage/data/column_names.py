@@ -7,20 +7,14 @@ from collections.abc import Collection, Sequence
 from tutelage.errors import ConfigError, plain, unknown
 
 
-def refuse_unknown_columns(name: str, named: Sequence[str], columns: Collection[str]) -> None:
-    """Refuse columns that the data doesn't have; name: the data's.
+def refuse_wrong_columns(name: str, named: Sequence[str], columns: Collection[str]) -> None:
+    """Refuse columns that the data doesn't have, or that two options, such as target, group and drop, name.
 
+    name: the data's.
     Raises: ConfigError with near names.
     """
     if faults := [unknown("column", plain(column), columns) for column in named if column not in columns]:
         raise ConfigError(f"{name}: " + "\n".join(faults))
-
-
-def refuse_repeated_columns(name: str, named: Sequence[str]) -> None:
-    """Refuse a column that two options, such as target, group and drop, name.
-
-    Raises: ConfigError.
-    """
     if twice := [column for column in named if named.count(column) > 1]:
         raise ConfigError(
             f"{name}: {twice[0]!r} is named twice, as target, group, drop or time: name each column once."

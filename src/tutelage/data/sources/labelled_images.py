@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tutelage.data.column_names import refuse_repeated_columns, refuse_unknown_columns
+from tutelage.data.column_names import refuse_wrong_columns
 from tutelage.data.decode import read_headers
 from tutelage.data.grouping import group_numbers
 from tutelage.data.image_files import ImageFileSplit
@@ -45,8 +45,7 @@ def find(
     every_row = Rows.read(path)
     targets = (target,) if isinstance(target, str) else tuple(target)
     name, named = f"data {kind}:{plain(path)}", [*targets, *drop, *([group] if group else [])]
-    refuse_unknown_columns(name, named, every_row.header)
-    refuse_repeated_columns(name, named)
+    refuse_wrong_columns(name, named, every_row.header)
     rows = every_row.without(drop)
     others = [name for name in rows.header if name not in (rows.file_column, "split", group)]
     form, labels, floats = _targets(rows, targets, others)

@@ -15,7 +15,7 @@ from torch import Tensor
 from tutelage.data.cloud_files import READERS, CloudFiles, Clouds, HeldClouds, Table, check_points, read_cloud
 from tutelage.data.cloud_split import CloudSplit
 from tutelage.data.clouds import CloudForm
-from tutelage.data.column_names import refuse_unknown_columns
+from tutelage.data.column_names import refuse_wrong_columns
 from tutelage.data.copies import check_copies, digest, find_copies
 from tutelage.data.file_rows import row_targets, rows_by_folder
 from tutelage.data.grouping import group_numbers
@@ -233,7 +233,7 @@ def _from_rows(
     name: str, rows: Rows, targets: Sequence[str], group: str | None, drop: Sequence[str], task: str | None
 ) -> CloudTable:
     """Return the clouds in the files that rows name."""
-    refuse_unknown_columns(name, [*targets, *drop, *([group] if group else [])], rows.header)
+    refuse_wrong_columns(name, [*targets, *drop, *([group] if group else [])], rows.header)
     form, labels, floats = row_targets(name, rows, targets, task, {*drop, group}, "points")
     clouds = _held(rows.files(READERS, "point cloud"))
     groups = None if group is None else group_numbers(rows.filled_column(group))

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tutelage.data.column_names import refuse_repeated_columns, refuse_unknown_columns
+from tutelage.data.column_names import refuse_wrong_columns
 from tutelage.data.copies import check_copies, digest
 from tutelage.data.file_rows import FileRows, row_targets, rows_by_folder
 from tutelage.data.grouping import group_numbers
@@ -89,8 +89,7 @@ def find(
     rows = _rows(to_path(where), options.pattern)
     targets = (target,) if isinstance(target, str) else tuple(target)
     named = [*targets, *drop, *([group] if group else [])]
-    refuse_unknown_columns(name, named, rows.header)
-    refuse_repeated_columns(name, named)
+    refuse_wrong_columns(name, named, rows.header)
     form, labels, floats = row_targets(name, rows, targets, task, {*drop, group}, "sound")
     paths = rows.files(SUFFIXES, "sound file")
     groups = None if group is None else group_numbers(rows.filled_column(group))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tutelage.data.column_names import refuse_repeated_columns, refuse_unknown_columns
+from tutelage.data.column_names import refuse_wrong_columns
 from tutelage.data.grouping import group_numbers
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import EncodedSplits, SourceData
@@ -104,8 +104,7 @@ def _inputs(
     if not targets:
         raise ConfigError(f"{name}: name the column to estimate: target={list(table.columns)[-1]}, for instance.")
     others = [*targets, *drop, *([group] if group else [])]
-    refuse_unknown_columns(name, others, table.columns)
-    refuse_repeated_columns(name, others)
+    refuse_wrong_columns(name, others, table.columns)
     if len(table) < FEWEST:
         raise DataError(f"{plain(table.path)}: has {len(table)} rows: expected {FEWEST} or more under the header.")
     inputs = [column for column in table.columns if column not in others]

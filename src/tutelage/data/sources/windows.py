@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tutelage.data.column_names import refuse_repeated_columns, refuse_unknown_columns
+from tutelage.data.column_names import refuse_wrong_columns
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import SourceData
 from tutelage.data.single_precision import to_float32
@@ -89,8 +89,7 @@ def find(
     targets = [target] if isinstance(target, str) else list(target)
     others = [column for column in (group, options.time) if column]
     named = [*targets, *others, *drop]
-    refuse_unknown_columns(name, named, table.columns)
-    refuse_repeated_columns(name, named)
+    refuse_wrong_columns(name, named, table.columns)
     if not targets:
         raise ConfigError(f"{name}: name the columns to forecast: target={list(table.columns)[-1]}, for instance.")
     classifies = task == "classification" or table.column(targets[0]).numbers is None
