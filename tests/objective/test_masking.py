@@ -9,6 +9,7 @@ import torch
 
 from tutelage.losses.base import Loss
 from tutelage.losses.response.ce import CE
+from tutelage.losses.response.kd import KD
 from tutelage.objective.masking import compare_at, select_positions, values_at
 from tutelage.utils import registry
 
@@ -47,12 +48,11 @@ def test_some_losses_are_computed_by_position():
     assert CE in losses_by_position()
 
 
-def test_unknown_teachers_outside_the_mask_dont_reach_the_gradient():
-    from tutelage.losses.response.kd import KD
-
+@pytest.mark.parametrize("way", [values_at, compare_at])
+def test_unknown_teachers_outside_the_mask_dont_reach_the_gradient(way):
     student = torch.randn(6, 3, 4, 5, requires_grad=True)
     teacher = torch.where(MASK[:, None], torch.randn(6, 3, 4, 5), math.nan)
-    _, gradient = compared(KD(), student, teacher, None, compare_at)
+    _, gradient = compared(KD(), student, teacher, None, way)
     assert gradient.isfinite().all()
 
 

@@ -22,8 +22,10 @@ def compare_at(mask: Tensor, compare: Compare, student: Any, teacher: Any, loss_
 def values_at(mask: Tensor, compare: Compare, student: Any, teacher: Any, loss_kwargs: dict[str, Any]) -> Tensor:
     """Return the same of a comparison of each position by itself: its values of all positions, and of these some.
 
-    It is several times faster, since the values are fewer than the responses.
+    It is several times faster, since the values are fewer than the responses. The teacher counts as 0 elsewhere, since
+    one that is NaN there would reach the gradient.
     """
+    teacher = None if teacher is None else teacher.masked_fill(~mask[:, None], 0)
     known = {k: torch.where(mask, v, 0) if _is_of_positions(v, mask) else v for k, v in loss_kwargs.items()}
     values = compare(student, teacher, known)
     assert isinstance(values, Tensor)
