@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from tutelage.data import modalities
+from tutelage.data.item_values import as_tensor, describe_value
 from tutelage.data.items import (
     IMAGES,
     TARGETS,
     Field,
     TargetReader,
-    as_tensor,
-    describe_value,
     is_image_alone,
     to_image,
 )

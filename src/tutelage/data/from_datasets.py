@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,13 +13,13 @@ from tutelage.data import modalities
 from tutelage.data.data_module import DataModule
 from tutelage.data.field_items import FieldReader, Fields, has_named_inputs, target_of
 from tutelage.data.input_fields import FieldForm
+from tutelage.data.item_values import as_tensor
 from tutelage.data.items import (
     UNLABELLED,
     Field,
     ItemReader,
     TargetReader,
     are_pixels,
-    as_tensor,
     image_and_target,
     image_of,
     is_image_alone,
@@ -150,7 +151,7 @@ class DatasetSource:
     def _task(self) -> str:
         """Return the task that the first item of train tells, if there are no classes."""
         has_classes = self.classes is not None or dataset_class_names(self.sources["train"].dataset, self.fields)
-        if is_image_alone(self._first_item()) and not self.modalities:
+        if is_image_alone(self._first_item) and not self.modalities:
             return "classification" if has_classes else UNLABELLED
         if are_objects(self._target()[1]):
             return "detection"
@@ -178,13 +179,14 @@ class DatasetSource:
         rows = self.sources["train"].rows
         return 0 if rows is None else int(rows[0])
 
+    @cached_property
     def _first_item(self) -> Any:
         reader = ItemReader(TargetReader(UNLABELLED))
         return MapStyleSplit(self.sources["train"], reader, "train").raw_item(0, ViewSeed())
 
     def _target(self) -> tuple[str, Any]:
         """Return the name of the first item's target and its value."""
-        item = self._first_item()
+        item = self._first_item
         with naming_sample("train", self._first_row):
             if has_named_inputs(item, self.fields, self.modalities or {}):
                 return target_of(item, self.fields)
@@ -194,7 +196,7 @@ class DatasetSource:
         """Read the first samples of each Dataset and return its splits, scale and size."""
         if task not in TARGET_KINDS:
             raise ConfigError(unknown("task of Datasets", task, TARGET_KINDS))
-        item = self._first_item()
+        item = self._first_item
         name, target = self._target() if task == "regression" else ("y", None)
         count = int(torch.as_tensor(target).numel()) if as_tensor(target) is not None else 0
         targets = TargetReader(task, classes, count)

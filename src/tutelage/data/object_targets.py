@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from tutelage.data.annotated_images import AnnotatedImage
+from tutelage.data.item_values import as_tensor, describe_value
 from tutelage.errors import DataError
 
 KNOWN = ("boxes", "labels", "iscrowd", "area", "image_id")
@@ -49,8 +50,6 @@ def to_objects(y: Any, classes: Sequence[str], pixels: Tensor) -> dict[str, Tens
 
 def _numbers(values: Any, key: str, dimensions: int) -> Tensor:
     """Return values of objects as a tensor, (n,) or (n, 4)."""
-    from tutelage.data.items import as_tensor, describe_value
-
     tensor = as_tensor(values)
     if tensor is not None and not tensor.numel():
         return tensor.reshape(0)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tutelage.data.decode import DEEP, ImageFile, LoadedImage, to_tensor
 from tutelage.data.image_files import centre_crop
-from tutelage.data.items import describe_value, to_image
+from tutelage.data.item_values import describe_value
+from tutelage.data.items import to_image
 from tutelage.data.scale import Numbers, normalise
 from tutelage.errors import DataError
 

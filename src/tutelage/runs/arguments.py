@@ -14,7 +14,7 @@ from tutelage.config.keys import Keys
 from tutelage.data.data_module import DataModule
 from tutelage.data.field_items import Fields
 from tutelage.data.from_datasets import DatasetSource
-from tutelage.data.items import describe_value
+from tutelage.data.item_values import describe_value
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, LossSum
 from tutelage.models.estimators.other import wrap
