@@ -18,13 +18,12 @@ import time
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from real import markdown, rows, run, slug
+from real import run, section, slug
 
 SIDE, FRAMES, SHAPE = 12, 8, 4
 SHAPES = {"square": np.ones((SHAPE, SHAPE), bool), "cross": np.eye(SHAPE, dtype=bool) | np.eye(SHAPE, dtype=bool)[::-1]}
@@ -95,12 +94,6 @@ def train(part: Part, number: int, teacher: Path, keys: dict[str, Any], args: ar
     return results
 
 
-def section(part: Part, results: dict[Any, Any], seeds: int) -> list[str]:
-    """Return the lines of one part."""
-    args = SimpleNamespace(students=[part.student], methods=tuple(part.methods), seeds=seeds, teacher=TEACHER)
-    return [f"## {part.title}", "", markdown(rows(args, results), results["teacher"]["metric"]), ""]
-
-
 def main() -> None:
     """Run all parts, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -122,8 +115,9 @@ def main() -> None:
     about += f"teacher ({TEACHER}, {args.teacher_epochs} epochs); {args.epochs} epochs each; last epoch; test split; "
     lines = ["# Clips", "", about + "gains paired by seed.", ""]
     for number in args.parts:
-        results = teacher | train(PARTS[number], number, args.out / "teacher", keys, args)
-        lines += section(PARTS[number], results, args.seeds)
+        part = PARTS[number]
+        results = teacher | train(part, number, args.out / "teacher", keys, args)
+        lines += section(part.title, "", part.student, tuple(part.methods), args.seeds, TEACHER, results)
         (args.out / "clips.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     lines += [f"    {shlex.join(['python', *sys.argv])}", "",
               f"torch {torch.__version__}; {time.process_time() - start:.0f} s of process time."]  # fmt: skip

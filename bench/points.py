@@ -19,12 +19,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from real import markdown, rows, run, slug
+from real import run, section, slug
 
 TRAIN, TEST, FEW = 60, 50, 10
 """Clouds of each class: for training and testing, and those with labels if these are few."""
@@ -121,22 +120,6 @@ def train(study: Study, out: Path, seeds: int) -> dict[Any, dict[str, Any]]:
     return results
 
 
-def section(study: Study, results: dict[Any, dict[str, Any]], seeds: int) -> list[str]:
-    """Return the lines of one part."""
-    student = study.student[0]
-    args = SimpleNamespace(students=[student], methods=[*study.methods], seeds=seeds, teacher=study.teacher[0])
-    data = results["teacher"]["data"]
-    return [
-        f"## {study.title}",
-        "",
-        f"{data['train']} training and {data['test']} test clouds, {len(data['classes'])} classes; the teacher gets "
-        f"`{study.teacher[1]}` in {study.teacher_epochs} epochs, the student `{study.student[1]}` in {study.epochs}.",
-        "",
-        markdown(rows(args, results), results["teacher"]["metric"]),
-        "",
-    ]
-
-
 def main() -> None:
     """Run the parts, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -156,7 +139,15 @@ def main() -> None:
     ]
     parts = studies(prepare(args.modelnet, out / "data"))
     for number, study in ((number, parts[number]) for number in args.parts):
-        lines += section(study, train(study, out / str(number), args.seeds), args.seeds)
+        results = train(study, out / str(number), args.seeds)
+        data = results["teacher"]["data"]
+        about = (
+            f"{data['train']} training and {data['test']} test clouds, {len(data['classes'])} classes; the teacher "
+            f"gets `{study.teacher[1]}` in {study.teacher_epochs} epochs, the student `{study.student[1]}` in "
+            f"{study.epochs}."
+        )
+        methods = [*study.methods]
+        lines += section(study.title, about, study.student[0], methods, args.seeds, study.teacher[0], results)
         (out / "points.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     lines += [
         f"    {shlex.join(['python', *sys.argv])}",

@@ -19,6 +19,7 @@ import re
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from importlib.metadata import version
 from itertools import product
@@ -182,6 +183,15 @@ def markdown(table: list[dict[str, Any]], metric: str) -> str:
             f"| {r['parameters']:,} | {r['macs'] / 1e6:.3g} M | {r['step_ms']:.3g} |"
         )
     return "\n".join(lines)
+
+
+def section(
+    title: str, about: str, student: str, methods: Sequence[str], seeds: int, teacher: str, results: dict[Any, Any]
+) -> list[str]:
+    """Return the lines of one part of a study: its title, what it is about, and the table of its results."""
+    args = argparse.Namespace(students=[student], methods=methods, seeds=seeds, teacher=teacher)
+    table = markdown(rows(args, results), results["teacher"]["metric"])
+    return [f"## {title}", "", *([about, ""] if about else []), table, ""]
 
 
 def describe(data: dict[str, Any]) -> str:

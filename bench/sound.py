@@ -19,11 +19,10 @@ import time
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-from real import markdown, rows, run, slug
+from real import run, section, slug
 
 import tutelage
 
@@ -117,21 +116,6 @@ def train(study: Study, out: Path, number: int, seeds: int) -> dict[Any, dict[st
     return results
 
 
-def section(study: Study, results: dict[Any, dict[str, Any]], seeds: int) -> list[str]:
-    """Return the lines of one part."""
-    args = SimpleNamespace(students=[study.student], methods=study.methods, seeds=seeds, teacher=MEL)
-    first = results[study.student, "alone", 0]
-    return [
-        f"## {study.title}",
-        "",
-        f"{first['data']['train']} training and {first['data']['test']} test recordings ({study.about}). "
-        f"The teacher has {study.teacher_epochs} epochs, each student {study.epochs}.",
-        "",
-        markdown(rows(args, results), results["teacher"]["metric"]),
-        "",
-    ]
-
-
 def main() -> None:
     """Run all parts, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -151,7 +135,13 @@ def main() -> None:
     ]
     parts = studies(prepare(args.fsdd, out), out)
     for number, study in ((number, parts[number]) for number in args.parts):
-        lines += section(study, train(study, out, number, args.seeds), args.seeds)
+        results = train(study, out, number, args.seeds)
+        data = results[study.student, "alone", 0]["data"]
+        about = (
+            f"{data['train']} training and {data['test']} test recordings ({study.about}). "
+            f"The teacher has {study.teacher_epochs} epochs, each student {study.epochs}."
+        )
+        lines += section(study.title, about, study.student, study.methods, args.seeds, MEL, results)
         (out / "sound.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     lines += [
         f"    {shlex.join(['python', *sys.argv])}",
