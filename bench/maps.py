@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -24,14 +21,13 @@ import torch
 from PIL import Image
 
 import tutelage
-from tutelage.training.callbacks import Callback
-from tutelage.training.events import Event
-from tutelage.utils.intervals import confidence_interval
+from tutelage.utils.intervals import confidence_interval, verdict
 
 BASE: dict[str, Any] = {
     "device": "cpu", "log_every": 50, "keep": "last", "optimizer": "adamw", "weight_decay": 0.0,
     "batch_size": 16,
 }  # fmt: skip
+HIGHER_IS_BETTER = ("psnr", "pck10")
 LAYER = {"student": "layer4", "teacher": "layer4"}
 
 STUDIES: dict[str, dict[str, Any]] = {
@@ -39,13 +35,13 @@ STUDIES: dict[str, dict[str, Any]] = {
         "keys": {
             "teacher": "edsr4x16-x2",
             "student": "edsr1x4-x2",
-            "limit": 256,
+            "limit": 1000,
             "size": 32,
-            "epochs": 4,
+            "epochs": 12,
             "lr": 0.002,
             "val": 0.02,
         },
-        "teacher_epochs": 12,
+        "teacher_epochs": 20,
         "ways": {
             "output_l1": {"method": "output_l1"},
             "output_l1 + fakd": {"method": [{"name": "output_l1"}, {"name": "fakd", **LAYER}]},
@@ -54,20 +50,24 @@ STUDIES: dict[str, dict[str, Any]] = {
         "figures": ("psnr", "ssim"),
     },
     "nuclei": {
-        "keys": {"teacher": "unet6", "student": "unet2", "epochs": 5, "lr": 0.01},
-        "teacher_epochs": 8,
-        "ways": {"logit_mse": {"method": "logit_mse"}, "at": {"method": "at"}},
+        "keys": {"teacher": "unet6", "student": "unet2", "epochs": 20, "lr": 0.01},
+        "teacher_epochs": 30,
+        "ways": {
+            "logit_mse": {"method": "logit_mse"},
+            "at": {"method": "at"},
+            "logit_mse + sp": {"method": "logit_mse+sp"},
+        },
         "figures": ("mae", "rmse"),
     },
     "depth": {
-        "keys": {"teacher": "unet8", "student": "unet1", "epochs": 8, "lr": 0.01},
-        "teacher_epochs": 20,
+        "keys": {"teacher": "unet8", "student": "unet2", "epochs": 20, "lr": 0.01},
+        "teacher_epochs": 40,
         "ways": {"output_l1": {"method": "output_l1"}, "at": {"method": "at"}},
         "figures": ("abs_rel", "rmse", "delta1"),
     },
     "keypoints": {
-        "keys": {"teacher": "unet8", "student": "unet2", "epochs": 10, "lr": 0.01},
-        "teacher_epochs": 20,
+        "keys": {"teacher": "unet8", "student": "unet4", "epochs": 30, "lr": 0.01},
+        "teacher_epochs": 40,
         "ways": {"logit_mse": {"method": "logit_mse"}, "fpd": {"method": "fpd"}},
         "figures": ("pck10", "pck05", "oks"),
     },
@@ -128,76 +128,51 @@ def figures_of(folder: Path, role: str) -> list[dict[str, float]]:
     return [phase["figures"] for phase in phases if phase["role"] == role]
 
 
-class Stop(Exception):
-    """Raised by `Watch`."""
-
-
-class Watch(Callback):
-    """Keeps the process time of each step, and stops the training after some."""
-
-    def __init__(self, steps: int = 9) -> None:
-        self.steps, self.times = steps, list[float]()
-
-    def on_event(self, event: Event) -> None:
-        """Note the time of a step."""
-        if event.row().get("kind") == "step":
-            self.times.append(time.process_time())
-        if len(self.times) == self.steps:
-            raise Stop
-
-
-def step_ms(folder: Path, keys: dict[str, Any]) -> float:
-    """Return the milliseconds of process time of a step, on one thread: the median of some."""
-    watch = Watch()
-    with suppress(Stop):
-        tutelage.distill(**keys | {"log_every": 1, "baseline": False}, out=str(folder), callbacks=[watch])
-    return 1000 * median(after - before for before, after in pairwise(watch.times))
-
-
-def run(study: str, source: Path, out: Path, seeds: int) -> tuple[dict[str, list[dict[str, float]]], dict[str, float]]:
-    """Train what isn't trained yet; return each model's figures by seed, and each way's milliseconds a step."""
+def run(study: str, source: Path, out: Path, seeds: int) -> dict[str, tuple[list[dict[str, float]], float | None]]:
+    """Train what isn't trained yet; return each model's figures by seed, and its median milliseconds a step."""
     plan = STUDIES[study]
     keys = BASE | plan["keys"] | data_of(study, source, out / study)
     teacher = out / study / "teacher"
     if not (teacher / "result.json").exists():
         alone = {key: value for key, value in keys.items() if key not in ("teacher", "student", "epochs")}
         tutelage.train(keys["teacher"], **alone, epochs=plan["teacher_epochs"], out=str(teacher))
-    results = {"teacher": figures_of(teacher, "student") or figures_of(teacher, "baseline")}
-    spent = {}
+    results = {"teacher": (figures_of(teacher, "student") or figures_of(teacher, "baseline"), None)}
     for number, (way, options) in enumerate(plan["ways"].items()):
         folder = out / study / f"way{number}"
-        taught = keys | {"teacher": str(teacher)} | options
         if not (folder / "result.json").exists():
+            taught = keys | {"teacher": str(teacher)} | options
             tutelage.distill(**taught, seeds=seeds, baseline=number == 0, out=str(folder))
+        spent = json.loads((folder / "result.json").read_text("utf-8"))
         if number == 0:
-            results["alone"] = figures_of(folder, "baseline")
-        results[way] = figures_of(folder, "student")
-        if study == "eurosat":
-            timed = folder / "step_ms.json"
-            if not timed.exists():
-                timed.write_text(json.dumps(step_ms(out / study / f"timed{number}", taught)))
-            spent[way] = json.loads(timed.read_text())
-    return results, spent
+            results["alone"] = figures_of(folder, "baseline"), spent["baseline"]["step_ms"]
+        results[way] = figures_of(folder, "student"), spent["student"]["step_ms"]
+    return results
 
 
-def table(study: str, results: dict[str, list[dict[str, float]]], spent: dict[str, float]) -> list[str]:
+def table(study: str, results: dict[str, tuple[list[dict[str, float]], float | None]]) -> list[str]:
     """Return the lines of a study's table: means with the half-width of their 95 % intervals."""
     names = STUDIES[study]["figures"]
-    more = " ms a step |" if spent else ""
-    lines = [f"| model | {' | '.join(names)} |{more}", f"|---|{'---:|' * (len(names) + bool(spent))}"]
+    head = ["model", *names, f"gain over alone, {names[0]}", "verdict", "ms a step"]
+    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * len(names)}---:|---|---:|"]
     if study == "eurosat":
-        psnr = results["teacher"][0]["input_psnr"]
-        lines.append(f"| bicubic | {psnr:.2f} | | |")
-    for model, seeds in results.items():
-        cells = []
-        for name in names:
-            values = [figures[name] for figures in seeds]
-            bounds = confidence_interval(values)
-            half = f" ± {(bounds[1] - bounds[0]) / 2:.2g}" if bounds else ""
-            cells.append(f"{fmean(values):.4g}{half}")
-        cells += [f"{spent[model]:.0f}" if model in spent else ""] if spent else []
-        lines.append(f"| {model} | {' | '.join(cells)} |")
+        psnr = results["teacher"][0][0]["input_psnr"]
+        lines.append(f"| bicubic | {psnr:.2f} | | | | |")
+    alone = [figures[names[0]] for figures in results["alone"][0]]
+    for model, (seeds, spent) in results.items():
+        cells = [mean_of([figures[name] for figures in seeds]) for name in names]
+        gains = ["", ""]
+        if model in STUDIES[study]["ways"]:
+            differences = [figures[names[0]] - other for figures, other in zip(seeds, alone, strict=True)]
+            gains = [mean_of(differences, "+"), verdict(differences, names[0] in HIGHER_IS_BETTER)]
+        lines.append(f"| {' | '.join([model, *cells, *gains, f'{spent:.0f}' if spent else ''])} |")
     return lines
+
+
+def mean_of(values: list[float], sign: str = "") -> str:
+    """Write a mean and the half-width of its interval."""
+    bounds = confidence_interval(values)
+    half = f" ± {(bounds[1] - bounds[0]) / 2:.2g}" if bounds else ""
+    return f"{fmean(values):{sign}.4g}{half}"
 
 
 def main() -> None:
@@ -212,12 +187,12 @@ def main() -> None:
     torch.set_num_threads(1)
     lines = ["# Maps", "", "Written by `python bench/maps.py DATA`; test split, 95 % intervals over seeds.", ""]
     for study in arguments.study or STUDIES:
-        results, spent = run(study, arguments.source, arguments.out, arguments.seeds)
+        results = run(study, arguments.source, arguments.out, arguments.seeds)
         keys = BASE | STUDIES[study]["keys"]
         described = ", ".join(f"{key}={value}" for key, value in keys.items())
         epochs = STUDIES[study]["teacher_epochs"]
         lines += [f"## {study}", "", f"{described}; the teacher {epochs} epochs; {arguments.seeds} seeds.", ""]
-        lines += [*table(study, results, spent), ""]
+        lines += [*table(study, results), ""]
         arguments.results.write_text("\n".join(lines), encoding="utf-8")
 
 

@@ -127,6 +127,14 @@ def test_several_teachers_see_what_each_knows(tmp_path):
         ({"teacher_inputs": ["row", "image"]}, "unknown input of"),
         ({"student_inputs": "row", "student_size": 8}, "only images and clips can be resized"),
         (
+            {"teacher_inputs": "row", "student_inputs": "row", "student": "mlp-2", "augment": "crop-flip"},
+            "augment=crop-flip isn't for the inputs that the models get \\(row of npz",
+        ),
+        (
+            {"teacher": ["mlp-4", {"model": "mlp-4", "inputs": "row"}], "student_inputs": "row", "augment": "jitter"},
+            "augment=jitter",
+        ),
+        (
             {"student_inputs": "row", "student": "cnn2"},
             "cnn2 is a network for images, and the inputs are rows of a table",
         ),

@@ -13,6 +13,7 @@ from tutelage.data.balancing import balance
 from tutelage.data.data_module import DataModule
 from tutelage.data.degrade import Degradation, degraded
 from tutelage.data.from_datasets import DatasetSource
+from tutelage.data.alter import parse_augment
 from tutelage.data.input_views import view_inputs, with_views
 from tutelage.data.items import UNLABELLED
 from tutelage.data.loading import SOURCE_OPTIONS
@@ -48,6 +49,7 @@ def load_data(
             "pass its Dataset."
         )
     data = data if config.column is None else data.column(config.column)
+    _refuse_unused_augment(data, config)
     if config.balance:
         data = balance(data)
     if (task := _task_of_config(config)) is not None:
@@ -127,6 +129,21 @@ def _task_of_config(config: Config) -> type[Task] | None:
 def with_teacher_views(data: DataModule, config: Config, peers: Sequence[DataModule] = ()) -> DataModule:
     """Return the data, whose batches have the views of the configuration's teachers, and of peers, of other inputs."""
     return with_views(data, [view_inputs(data, teacher.teacher_inputs) for teacher in config.each_teacher()] + [*peers])
+
+
+def _refuse_unused_augment(data: DataModule, config: Config) -> None:
+    """Refuse augmentations that none of the inputs that the models get has.
+
+    Raises: ConfigError.
+    """
+    chosen = [peer["inputs"] for peer in config.each_peer]
+    chosen += [teacher.teacher_inputs for teacher in config.each_teacher()]
+    seen = {word for inputs in chosen for word in parse_augment(view_inputs(data, inputs).augment)}
+    if unused := [word for word in parse_augment(config.augment or "none") if word not in {*seen, "none"}]:
+        names = " and ".join(sorted({str(inputs) for inputs in chosen}))
+        raise ConfigError(
+            f"augment={'+'.join(unused)} isn't for the inputs that the models get ({names} of {data.name}): leave it out."
+        )
 
 
 def _loaded(config: Config, provided: DataModule | DatasetSource | None) -> DataModule:
