@@ -120,6 +120,25 @@ def test_an_undeclared_grid_is_an_error_with_its_mend() -> None:
     assert run_once(network, x, ["mix:patches"])["mix:patches"].shape == (4, 16, 6)
 
 
+class Recurrent(nn.Module):
+    """Tokens (B, T, C) of the steps of a series (B, C, T)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru, self.fc = nn.GRU(3, 6, batch_first=True), nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.gru(x.mT)[0].mean(1))
+
+
+def test_the_map_of_a_series_tokens_has_its_steps() -> None:
+    network, x = Recurrent(), torch.randn(2, 3, 7)
+    tokens = run_once(network, x, ["gru:0"])["gru:0"]
+    assert run_once(network, x, ["gru:0:map"])["gru:0:map"].equal(tokens.mT)
+    with pytest.raises(ConfigError, match="doesn't declare their grid"):
+        run_once(network, x, ["gru:1:map"])  # the last state isn't one for each step
+
+
 @pytest.mark.parametrize("form", ["4x4", "2x8+2", "0x8+1"])
 def test_a_wrong_grid_is_refused(form: str) -> None:
     make, layer, grid = NETWORKS["timm, class token"]

@@ -65,6 +65,7 @@ REFUSED = {
     "instances in colours": (
         "instances", lambda k: np.stack([NOISE * 200, NOISE * 9, NOISE], 2).astype(np.uint8), None, ".png",
         r"0\.png: mode RGB: its pixels are colours"),
+    "classes of instances": ("instances", nuclei, ["a", "b"], ".png", r"classes\.json: instances have no classes"),
     "instances as JPEG": ("instances", lambda k: nuclei(k).astype(np.uint8), None, ".jpg", "mask saved as JPEG"),
     "colours": (
         "segmentation", lambda k: np.stack([NOISE * 200, NOISE * 9, NOISE], 2).astype(np.uint8), None, ".png",

@@ -2,7 +2,8 @@
 
 A suffix of a layer's name converts its tokens: `NAME:map` to a map (B, C, H, W) and `NAME:patches` to the patches
 (B, N, C), by the grid that the network declares for its images; `NAME:HxW+P` to a map of H × W patches after P prefix
-tokens. The map of a series (B, C, T) is such a map already, and `NAME:patches` is its positions as tokens (B, T, C).
+tokens. The map of a series (B, C, T) is such a map already, and `NAME:patches` is its positions as tokens (B, T, C);
+`NAME:map` of tokens (B, T, C), one for each step of a series, is their map (B, C, T).
 """
 
 from __future__ import annotations
@@ -103,6 +104,8 @@ def with_form(layer: str, form: str) -> str:
 def convert_tokens(feature: Tensor, layer: str, model: nn.Module, inputs: Inputs) -> Tensor:
     """Convert a feature (B, N, C), or (B, C, T) of a series, to the form that its layer's name ends with.
 
+    Tokens of the steps of a series input become a map (B, C, T).
+
     Other shapes are returned unchanged.
 
     Raises: ConfigError if the grid is unknown or doesn't match the number of tokens.
@@ -122,6 +125,8 @@ def convert_tokens(feature: Tensor, layer: str, model: nn.Module, inputs: Inputs
     if grid is None:
         if form == "patches":
             return feature
+        if feature.shape[1] in _steps(inputs):
+            return feature.mT
         raise ConfigError(
             f"layer {name!r} outputs tokens {tuple(feature.shape)}, and {type(model).__name__} doesn't declare their "
             f"grid; name the layer as {GRID_SYNTAX}."
@@ -130,6 +135,11 @@ def convert_tokens(feature: Tensor, layer: str, model: nn.Module, inputs: Inputs
         return grid.patches(feature) if form == "patches" else grid.map(feature)
     except ConfigError as error:
         raise ConfigError(f"layer {name!r}: {error}") from error
+
+
+def _steps(inputs: Inputs) -> set[int]:
+    """Return the lengths of the inputs that are series (B, C, T)."""
+    return {x.shape[2] for x in ([inputs] if isinstance(inputs, Tensor) else inputs.values()) if x.dim() == 3}
 
 
 def is_series_feature(feature: Tensor, layer: str, model: nn.Module) -> bool:

@@ -61,10 +61,15 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
 
 
 def _legend(kind: str, root: Path, masks: list[Path]) -> MaskReading:
-    """Return the meaning of the masks' values: those of classes.json, inferred ones, or instances."""
-    if kind == "instances":
-        return InstanceReading.of(masks)
+    """Return the meaning of the masks' values: those of classes.json, inferred ones, or instances.
+
+    Raises: DataError if there is a classes.json of instances.
+    """
     file = root / "classes.json"
+    if kind == "instances":
+        if file.is_file():
+            raise DataError(f"{plain(file)}: instances have no classes: remove it, or use data=segmentation:PATH.")
+        return InstanceReading.of(masks)
     return read_legend(file) if file.is_file() else infer_legend(root, masks)
 
 
