@@ -128,7 +128,7 @@ def test_several_teachers_see_what_each_knows(tmp_path):
         ({"student_inputs": "row", "student_size": 8}, "only images and clips can be resized"),
         (
             {"teacher_inputs": "row", "student_inputs": "row", "student": "mlp-2", "augment": "crop-flip"},
-            "augment=crop-flip isn't for the inputs that the models get \\(row of npz",
+            "augment=crop-flip isn't for the inputs that the models get, row of npz",
         ),
         (
             {"teacher": ["mlp-4", {"model": "mlp-4", "inputs": "row"}], "student_inputs": "row", "augment": "jitter"},

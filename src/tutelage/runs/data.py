@@ -9,11 +9,11 @@ from functools import partial
 from tutelage import data as datasets
 from tutelage.config.named_parts import name_of, options_of
 from tutelage.config.schema import Config
+from tutelage.data.alter import parse_augment
 from tutelage.data.balancing import balance
 from tutelage.data.data_module import DataModule
 from tutelage.data.degrade import Degradation, degraded
 from tutelage.data.from_datasets import DatasetSource
-from tutelage.data.alter import parse_augment
 from tutelage.data.input_views import view_inputs, with_views
 from tutelage.data.items import UNLABELLED
 from tutelage.data.loading import SOURCE_OPTIONS
@@ -142,7 +142,8 @@ def _refuse_unused_augment(data: DataModule, config: Config) -> None:
     if unused := [word for word in parse_augment(config.augment or "none") if word not in {*seen, "none"}]:
         names = " and ".join(sorted({str(inputs) for inputs in chosen}))
         raise ConfigError(
-            f"augment={'+'.join(unused)} isn't for the inputs that the models get ({names} of {data.name}): leave it out."
+            f"augment={'+'.join(unused)} isn't for the inputs that the models get, {names} of {data.name}: "
+            "leave it out."
         )
 
 
