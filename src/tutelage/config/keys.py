@@ -177,6 +177,8 @@ class Keys(TypedDict, total=False):
     split: Literal["samples", "classes"] | list[str]
     """how the data is split: by samples; by classes, which train, val and test then don't share; or the names of
     the classes of test"""
+    split_seed: int | None
+    """seed by which val, limit and labels_per_class choose samples; None: that of seed"""
     labels_per_class: int | None
     """number of training samples of each class; None: all"""
     limit: int | None

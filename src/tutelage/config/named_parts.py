@@ -36,9 +36,9 @@ def refuse_options(package: str, spec: Spec, example: str, maker: str = "from_co
 
 
 def scheme_trait(scheme: str, trait: str) -> bool:
-    """Return the value of a scheme's `takes_teacher` or `has_peers`."""
+    """Return the value of a scheme's `takes_teacher`, `caches_teacher` or `has_peers`."""
     if scheme == OFFLINE:
-        return trait == "takes_teacher"
+        return trait in ("takes_teacher", "caches_teacher")
     return bool(getattr(registry.find_entry("schemes", scheme).load(), trait))
 
 

@@ -229,6 +229,12 @@ class RunSettings(TrainerSettings):
         description="how the data is split: by samples; by classes, which train, val and test then don't share; or the "
         "names of the classes of test",
     )
+    split_seed: OfData[int | None] = Field(
+        None,
+        ge=0,
+        le=2**31,
+        description="seed by which val, limit and labels_per_class choose samples; None: that of seed",
+    )
     labels_per_class: OfData[int | None] = Field(
         None, ge=1, le=10**9, description="number of training samples of each class; None: all"
     )

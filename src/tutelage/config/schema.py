@@ -157,6 +157,8 @@ class Config(RunSettings):
             )
         if self.cache and (self.teacher is None or self.teacher_follows):
             yield "cache=true needs a frozen teacher: name one (teacher=…), or remove cache"
+        if self.cache and not scheme_trait(self.scheme_name, "caches_teacher"):
+            yield f"cache=true: the teacher gets inputs that scheme={self.scheme_name} makes: remove cache"
         if self.cache and self.mix is not None:
             yield f"mix={self.mix} makes new mixtures in each batch, and a cache has outputs for samples: remove cache"
         if self.students and (self.scheme_name != OFFLINE or self.teacher_follows or self.keep == "best"):
@@ -276,6 +278,11 @@ class Config(RunSettings):
             | (peer if isinstance(peer, dict) else {"model": peer})
             for peer in peers
         ]
+
+    @property
+    def data_seed(self) -> int:
+        """The seed by which samples are chosen for splits."""
+        return self.seed if self.split_seed is None else self.split_seed
 
     @property
     def scheme_name(self) -> str:

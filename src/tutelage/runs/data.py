@@ -105,7 +105,7 @@ def _probe(config: Config, data: DataModule) -> DataModule | None:
     """
     if config.probe is None:
         return None
-    probe = datasets.load(config.probe, size=config.size, seed=config.seed, reading=config.reading)
+    probe = datasets.load(config.probe, size=config.size, seed=config.data_seed, reading=config.reading)
     if probe.target != "label" or probe.channels != data.channels or probe.modality != data.modality:
         raise ConfigError(
             f"probe={config.probe} has {probe.target!r} targets and {probe.channels} channels of {probe.modality} "
@@ -148,8 +148,8 @@ def _refuse_unused_augment(data: DataModule, config: Config) -> None:
 
 
 def _loaded(config: Config, provided: DataModule | DatasetSource | None) -> DataModule:
-    keys = ("val", "seed", "limit", "labels_per_class", "augment", "fingerprint", "split")
-    options = {key: getattr(config, key) for key in keys}
+    keys = ("val", "limit", "labels_per_class", "augment", "fingerprint", "split")
+    options = {key: getattr(config, key) for key in keys} | {"seed": config.data_seed}
     name, kind = name_of(config.task), _task_of_config(config)
     if kind is not None and config.augment is None:
         options["augment"] = kind.augment

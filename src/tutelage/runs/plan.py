@@ -69,7 +69,7 @@ class RunPlan:
         """Return the trainings of teachers that the run has to train; of several teachers they have the role member."""
         config, teachers = self.config, self.config.each_teacher()
         several = isinstance(config.teacher, list)
-        trained = [self.is_trained(teacher) for teacher in teachers] if several else [self.teacher_is_trained()]
+        trained = [needs_training(teacher) for teacher in teachers] if several else [self.teacher_is_trained()]
         if config.teacher_scheme and not any(trained):
             raise ConfigError(
                 f"teacher_scheme={config.teacher_scheme} is for a teacher that is trained in this run, and none is: "
@@ -78,7 +78,7 @@ class RunPlan:
         for teacher, is_trained in zip(teachers, trained, strict=False):
             _refuse_teacher_keys(teacher, config, is_trained)
         if not several:
-            overrides = _teacher_overrides(config)
+            overrides = teacher_overrides(config)
             return [Phase("teacher", "teacher", config.seed, 0, overrides)] if trained[0] else []
         columns = column_of_each_teacher(config.teacher_names, self.data)
         return [
@@ -87,7 +87,7 @@ class RunPlan:
                 "member",
                 config.seed + i,
                 0,
-                _teacher_overrides(teacher) | {"column": columns[i], "classes": self.member_classes(i)},
+                teacher_overrides(teacher) | {"column": columns[i], "classes": self.member_classes(i)},
             )
             for i, teacher in enumerate(teachers)
             if trained[i]
@@ -102,7 +102,7 @@ class RunPlan:
         if config.teacher_classes == "parts":
             chosen = names[i * len(names) // len(teachers) : (i + 1) * len(names) // len(teachers)]
             return list(select_classes(self.data, chosen).classes)
-        if len(config.teacher_classes) != len(teachers) or not all(map(self.is_trained, teachers)):
+        if len(config.teacher_classes) != len(teachers) or not all(map(needs_training, teachers)):
             raise ConfigError(
                 f"teacher_classes={config.teacher_classes}: expected a list of classes for each of {len(teachers)} "
                 "teachers that are trained in this run; a run folder knows its own."
@@ -180,21 +180,22 @@ class RunPlan:
         """Return whether the run's only teacher is first trained on this data."""
         if self.inputs.provided.teacher is not None:
             return bool(self.config.teacher_epochs)
-        return self.is_trained(self.config)
-
-    def is_trained(self, config: Config) -> bool:
-        """Return whether this configuration's only teacher is first trained in this run."""
-        name, epochs = config.teacher, config.teacher_epochs
-        if kinds.is_fitted(name):
-            return True
-        if not isinstance(name, str) or config.catalogue_teacher is not None or stages.is_stage(name):
-            return False
-        if epochs is not None:
-            return epochs > 0
-        return not (serialization.is_run(name) or name.startswith(ESTIMATOR)) and config.teacher_weights is None
+        return needs_training(self.config)
 
 
-def _teacher_overrides(config: Config) -> Spec:
+def needs_training(config: Config) -> bool:
+    """Return whether a configuration's only teacher is first trained: it is a model's name, without weights."""
+    name, epochs = config.teacher, config.teacher_epochs
+    if kinds.is_fitted(name):
+        return True
+    if not isinstance(name, str) or config.catalogue_teacher is not None or stages.is_stage(name):
+        return False
+    if epochs is not None:
+        return epochs > 0
+    return not (serialization.is_run(name) or name.startswith(ESTIMATOR)) and config.teacher_weights is None
+
+
+def teacher_overrides(config: Config) -> Spec:
     """Return the keys that differ where this configuration's only teacher is trained."""
     return baseline_overrides() | {
         "student": config.teacher,

@@ -79,7 +79,7 @@ class RunSchemeContext:
             raise ConfigError(
                 f"scheme={self.config.scheme_name} holds out training samples, which streams don't allow."
             )
-        remaining, held_out = split_off(data.name, "held-out samples", data.train, share, self.config.seed)
+        remaining, held_out = split_off(data.name, "held-out samples", data.train, share, self.config.data_seed)
         self.data = replace(data, train=remaining)
         return replace(data, train=held_out)
 

@@ -98,7 +98,7 @@ def _load(
     if provided is not None or not may_share_samples(source):
         _refuse_same_files(source, config.data)
     options: dict[str, Any] = {"size": (data.size[0], data.size[1]) if len(data.size) == 2 else None}
-    divided = options | {"val": config.val, "seed": config.seed, "fingerprint": config.fingerprint}
+    divided = options | {"val": config.val, "seed": config.data_seed, "fingerprint": config.fingerprint}
     if isinstance(provided, DataModule):
         other = provided
     elif provided is not None:

@@ -14,7 +14,7 @@ from tutelage.errors import ConfigError
 from tutelage.models import serialization
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.networks import NetworkLoader
-from tutelage.runs.plan import column_of_each_teacher
+from tutelage.runs.plan import column_of_each_teacher, needs_training
 from tutelage.teachers.base import Teacher, TeacherContext
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen, refuse_precision
@@ -111,7 +111,7 @@ class TeacherFactory:
         if config.teacher == self.config.teacher:
             return
         for teacher in config.each_teacher():
-            if teacher.teacher_weights is None and self.plan.is_trained(teacher):
+            if teacher.teacher_weights is None and needs_training(teacher):
                 raise ConfigError(
                     f"teacher={teacher.teacher} is this stage's own, and isn't trained: make it a stage before this "
                     "one and name it (teacher=stage:NAME), give a run folder, or set teacher_epochs=0 to use it as it "
@@ -121,7 +121,7 @@ class TeacherFactory:
     def member(self, i: int, config: Config, number: int) -> LoadedNetwork:
         """Return the network of one of several teachers, which may be trained on some of the classes only."""
         name, weights = str(config.teacher), config.teacher_weights
-        if self.plan.is_trained(config):
+        if needs_training(config):
             return self.networks.load_phase(f"teacher{i}", name, None, weights, classes=self.plan.member_classes(i))
         if weights is None and serialization.is_run(name):
             return self.networks.load_run(name)

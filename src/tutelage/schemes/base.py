@@ -100,6 +100,8 @@ class Scheme(CheckedArguments, nn.Module):
     """True if networks get other inputs than the batch's: mixed by the scheme, or read again; it refuses `mix`."""
     takes_teacher: ClassVar[bool] = True
     """True if the scheme uses a teacher that exists before training."""
+    caches_teacher: ClassVar[bool] = True
+    """True if the teacher's outputs may come from a cache; False if it gets other inputs than the batch's."""
     has_peers: ClassVar[bool] = False
     """True if the scheme trains as many students together as the key `peers` sets."""
     alone: ClassVar[str] = "offline"

@@ -32,6 +32,7 @@ class FewSteps(Offline):
     """
 
     makes_inputs = True
+    caches_teacher = False
 
     def __init__(self, student: Player, teacher: Teacher, steps: int) -> None:
         super().__init__(student, teacher)
@@ -81,7 +82,7 @@ def noisy_and_time(batch: Batch) -> tuple[Tensor, Tensor]:
 def build_teacher(context: SchemeContext, student: torch.nn.Module, scheme: type[FewSteps]) -> Teacher:
     """Return the teacher of a scheme of few steps.
 
-    Raises: ConfigError if there is none, its outputs are cached, or the task isn't denoising that predicts v.
+    Raises: ConfigError if there is none, it runs ahead, or the task isn't denoising that predicts v.
     """
     name = catalogue_name(scheme)
     if not isinstance(context.task, Denoising) or context.task.predict != "v":
@@ -89,9 +90,8 @@ def build_teacher(context: SchemeContext, student: torch.nn.Module, scheme: type
             f"scheme={name} compares images that networks predict of noisy ones: use task=denoising, and predict=v, "
             "since noise determines no image at time 1."
         )
-    for key in ("cache", "teacher_ahead"):
-        if key in context.frozen_only:
-            raise ConfigError(f"scheme={name} runs the teacher on noisy images of its own: remove {key}.")
+    if "teacher_ahead" in context.frozen_only:
+        raise ConfigError(f"scheme={name} runs the teacher on noisy images of its own: remove teacher_ahead.")
     teacher = context.teacher(student)
     if teacher is None:
         raise ConfigError(f"scheme={name} needs a teacher: name one (teacher=…).")

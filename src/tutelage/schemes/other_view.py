@@ -21,10 +21,11 @@ class OtherView(Offline):
     labels: a connector on the student's side (embedding_cosine) is then the predictor that keeps both from collapsing.
     Paper: Grill, Strub, Altché, Tallec, Richemond and others. NeurIPS 2020. arXiv:2006.07733 (BYOL), whose projections
     and predictor are MLPs; Kato, Kamiya, Tamaki. 2024. arXiv:2408.15651 reads long videos once in the order of time.
-    Raises: ConfigError without a teacher, or with a cached one, which has no outputs for two views.
+    Raises: ConfigError without a teacher. A cached one has no outputs for two views.
     """
 
     name = "other_view"
+    caches_teacher = False
 
     def __init__(self, students: Player | Mapping[str, Player], teacher: Teacher | None = None) -> None:
         super().__init__(students, teacher)
@@ -35,8 +36,6 @@ class OtherView(Offline):
     @classmethod
     def from_context(cls, context: SchemeContext) -> OtherView:
         """Build the student and its teacher."""
-        if "cache" in context.frozen_only:
-            raise ConfigError("scheme=other_view: a cache has one view of each sample in a batch: remove cache.")
         network = context.network()
         return cls(Player(network, context.terms(), context.task), context.teacher(network))
 

@@ -1,0 +1,104 @@
+"""Successive halving: methods that are behind in validation stop early, so that a study keeps its budget.
+
+Paper: Jamieson, Talwalkar. AISTATS 2016. arXiv:1502.07943. Here every seed of a method goes to each rung, and the
+student alone and kd always go to the end, since all verdicts compare with them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from tutelage.study.plan import ALONE, KD
+from tutelage.study.store import Store, StoredTrial
+
+SHARES = (16, 8, 4, 2)
+"""The parts of the training after which methods may be stopped, the earliest first."""
+
+
+def rungs_for(budget: float, epochs: int, methods: int, trials: int) -> list[int]:
+    """Return the epochs after which the worse half of the methods stops, so that their trainings keep a budget.
+
+    Args:
+        budget: the epochs that all trials of the methods may have.
+        epochs: those of a whole training.
+        methods: the number of methods that may be stopped.
+        trials: the number of trials of each.
+
+    Returns: as few rungs as the budget allows; all if it allows none.
+    """
+    shares = [] if methods < 2 else [part for part in SHARES if epochs // part >= 1]
+    rungs = sorted({epochs // part for part in shares})
+    for count in range(len(rungs) + 1):
+        chosen = rungs[len(rungs) - count :]
+        if cost(chosen, epochs, methods) * trials <= budget:
+            return chosen
+    return rungs
+
+
+def cost(rungs: Sequence[int], epochs: int, methods: int) -> int:
+    """Return the epochs of one trial of each method, of which half stop at each rung."""
+    total, before = 0, 0
+    for rung in rungs:
+        total += methods * (rung - before)
+        methods, before = survivors(methods), rung
+    return total + methods * (epochs - before)
+
+
+def survivors(methods: int) -> int:
+    """Return how many methods go on after a rung."""
+    return -(-methods // 2)
+
+
+def may_stop(trial: StoredTrial) -> bool:
+    """Return whether a trial may be stopped early: it is of a method, and not of kd, with which verdicts compare."""
+    return trial.trial.role == "method" and trial.trial.method != KD
+
+
+def next_pause(trial: StoredTrial, rungs: Sequence[int]) -> int:
+    """Return the epoch after which a trial pauses next; 0: it goes to its end."""
+    return next((rung for rung in rungs if rung > trial.epoch), 0) if may_stop(trial) else 0
+
+
+def decide(store: Store, epochs: int, metric: str, higher_is_better: bool) -> None:
+    """Stop the worse half of the methods if their trials have all paused at a rung, and let the others go on."""
+    trials = store.trials()
+    of_method: dict[str, dict[str, StoredTrial]] = defaultdict(dict)
+    for name, trial in trials.items():
+        if may_stop(trial) and trial.state not in ("failed", "stopped", "done"):
+            of_method[trial.trial.method][name] = trial
+    going = [trial for group in of_method.values() for trial in group.values()]
+    if not going or any(trial.state != "paused" for trial in going):
+        return
+    rung = min(trial.epoch for trial in going)
+    at_rung = {method: group for method, group in of_method.items() if {t.epoch for t in group.values()} == {rung}}
+    alone = {
+        (t.trial.student, t.trial.seed): store.folder / t.folder for t in trials.values() if t.trial.method == ALONE
+    }
+    gains = {
+        method: fmean(
+            validation(store.folder / t.folder, metric, rung)
+            - validation(alone[t.trial.student, t.trial.seed], metric, rung)
+            for t in group.values()
+        )
+        for method, group in at_rung.items()
+    }
+    order = sorted(gains, key=lambda method: (-gains[method] if higher_is_better else gains[method], method))
+    kept = order[: survivors(len(order))]
+    for place, method in enumerate(order[len(kept) :], len(kept) + 1):
+        against = f"validation {metric} {gains[method]:+.4g} against the student alone"
+        for name in of_method[method]:
+            reason = f"stopped after epoch {rung} of {epochs}: place {place} of {len(order)} methods, {against}"
+            store.end(name, "stopped", reason)
+    store.go_on(name for method in kept for name in of_method[method])
+
+
+def validation(folder: Path, metric: str, epoch: int) -> float:
+    """Return a run's validation figure of its student after an epoch; NaN, which is last, if there is none."""
+    text = (folder / "student-0" / "metrics.jsonl").read_text(encoding="utf-8")
+    rows = [row for row in map(json.loads, text.splitlines()) if row["kind"] == "epoch" and row["epoch"] == epoch]
+    return float(rows[-1]["val"].get(metric, math.nan)) if rows else math.nan

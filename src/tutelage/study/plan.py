@@ -1,0 +1,224 @@
+"""The trials of a study: teachers, students alone, and every method with every student, teacher and seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tutelage import recipes
+from tutelage.config import schema
+from tutelage.config.embedded import embedded_defaults
+from tutelage.config.kinds import Spec
+from tutelage.config.methods import refuse_terms, term_specs
+from tutelage.config.named_parts import OFFLINE, name_of, scheme_trait
+from tutelage.errors import ConfigError
+from tutelage.runs.plan import needs_training, teacher_overrides
+from tutelage.study.settings import StudySettings
+from tutelage.study.trial import IN_STUDY, TRIAL, Trial
+from tutelage.utils import registry
+from tutelage.utils.key_types import OF_DATA
+
+ALONE, KD = "alone", "kd"
+BUDGET = ("epochs", "batch_size")
+"""The keys that are the same for all students, whatever a recipe has."""
+OF_TEACHER = ("student", "student_weights", "epochs", "lr", "scheme", "student_inputs")
+"""The keys of a teacher's training that differ from a student's."""
+OF_CACHE = ("views", "view_seed", "cache_storage", "channels_last", "augment", "size", "student_size", "student_inputs")
+"""The keys beside the teacher's and the data's that tell caches apart."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of a study.
+
+    Args:
+        name: its name in tables.
+        keys: the keys of a run that it sets.
+        teachers: the number of trained networks that teach; 0: none.
+        own: the run trains its teachers itself, for the student or for some classes.
+    """
+
+    name: str
+    keys: Mapping[str, Any]
+    teachers: int
+    own: bool = False
+
+
+def read_method(entry: str | Mapping[str, Any]) -> Method:
+    """Return the method that an entry of `methods` names.
+
+    Raises: ConfigError for an unknown loss or recipe, and options that it doesn't take.
+    """
+    spec: Spec = {"method": entry} if isinstance(entry, str) else dict(entry)
+    name = str(spec.pop("name", None) or spec.get("method") or spec.get("scheme"))
+    text, _, count = str(spec.get("method", "")).partition("@") if isinstance(spec.get("method"), str) else ("", "", "")
+    if text:
+        spec["method"] = text
+    if count and not (count.isdecimal() and 1 <= int(count) <= 64):
+        raise ConfigError(f"methods: {entry}: expected a number of teachers after @, 1 to 64.")
+    if text and recipes.has(text):
+        return Method(
+            name, spec, *_teachers_of(recipes.load(text, {"teacher": "", "student": ""} | spec) | spec, count)
+        )
+    terms = term_specs(spec.get("method", KD))
+    refuse_terms(terms)
+    needy = any(registry.find_entry("losses", term["name"]).needs_teacher for term in terms)
+    return Method(name, spec, *_teachers_of(spec if needy or "scheme" in spec else {"teacher": None} | spec, count))
+
+
+def _teachers_of(keys: Mapping[str, Any], count: str) -> tuple[int, bool]:
+    """Return how many trained networks teach with these keys, and whether the run trains them itself."""
+    teacher, scheme = keys.get("teacher", ""), name_of(keys.get("scheme", OFFLINE))
+    if not scheme_trait(scheme, "takes_teacher") or teacher is None or (teacher and not isinstance(teacher, list)):
+        return 0, False
+    trajectory = any("stage:teacher@" in str(stage.get("teacher")) for stage in keys.get("stages", []))
+    own = trajectory or bool(keys.get("teacher_classes") or keys.get("teacher_scheme"))
+    return int(count or (len(teacher) if isinstance(teacher, list) else 1)), own
+
+
+def label(network: Any) -> str:
+    """Return a network's name in tables."""
+    if isinstance(network, list):
+        return " + ".join(map(label, network))
+    return str(network.get("model") or network) if isinstance(network, Mapping) else str(network)
+
+
+class Planner:
+    """Makes the trials of a study.
+
+    Args:
+        settings: the study's settings.
+        keys: the keys of all its runs.
+
+    Raises: ConfigError if they contradict each other, or there is no student.
+    """
+
+    def __init__(self, settings: StudySettings, keys: Mapping[str, Any]) -> None:
+        self.settings, self.keys = settings, dict(keys)
+        self.methods = [read_method(entry) for entry in settings.methods]
+        names = [method.name for method in self.methods]
+        if twice := [name for name in names if names.count(name) > 1 or name == ALONE]:
+            raise ConfigError(f"methods: {twice[0]!r} is there twice: give one of them another {{name: …}}.")
+        embedded = embedded_defaults(self.keys)
+        self.students: list[Any] = settings.students or [embedded[key] for key in ("student",) if key in embedded]
+        self.teachers: list[Any] = settings.teachers or [embedded[key] for key in ("teacher",) if key in embedded]
+        if not self.students:
+            raise ConfigError("no students: name some (students=[resnet8x4, mobilenetv2]; see tutelage list models).")
+        if self.teachers and KD not in names:
+            self.methods.insert(0, read_method(KD))
+        if needy := [method.name for method in self.methods if method.teachers and not self.teachers]:
+            raise ConfigError(f"methods: {needy[0]} needs a teacher: name some (teachers=[resnet32x4]).")
+        base = self._check({"student": self.students[0], "teacher": "none", "method": None})
+        if base.stages or base.students:
+            raise ConfigError("stages and further students are for a method: methods=[{name: …, stages: …}].")
+        self.seed, self.epochs = base.seed, base.epochs
+        self.keys |= {key: getattr(base, key) for key in BUDGET} | {"split_seed": base.data_seed}
+        if settings.cache and base.views is None and any(method.teachers for method in self.methods):
+            self.keys["views"] = min(4, self.epochs)
+
+    def _check(self, overrides: Mapping[str, Any]) -> schema.Config:
+        return schema.check({**self.keys, **overrides})
+
+    def trials(self) -> list[Trial]:
+        """Return all trials: teachers, students alone, then the methods by seed."""
+        teachers = {(i, n): trial for i, teacher in enumerate(self.teachers) for n, trial in self._trained(teacher)}
+        used = [trial for trial in teachers.values() if trial is not None]
+        seeds = range(self.seed, self.seed + self.settings.seeds)
+        alone = [self._alone(student, seed) for seed in seeds for student in self.students]
+        taught = [
+            trial
+            for seed in seeds
+            for method in self.methods
+            for student in self.students
+            for trial in self._taught(method, student, seed, teachers)
+        ]
+        return [*dict.fromkeys([*used, *alone, *taught])]
+
+    # teachers
+
+    def _trained(self, teacher: Any) -> Iterator[tuple[int, Trial | None]]:
+        """Yield the number of each training of a teacher that the methods need, and its trial; None: it is trained."""
+        if isinstance(teacher, list):  # several that teach together, each once
+            yield from ((n, trial) for n, each in enumerate(teacher) for _, trial in [self._training(each, 0)])
+            return
+        most = max((method.teachers for method in self.methods if not method.own), default=0)
+        for n in range(max(most, 1)):
+            yield self._training(teacher, n)
+
+    def _training(self, teacher: Any, number: int) -> tuple[int, Trial | None]:
+        config = self._check({"student": label(teacher), "teacher": teacher})
+        if not needs_training(config):
+            return number, None
+        plain = {key: value for key, value in self.keys.items() if not key.startswith(("teacher_", "student_"))}
+        overrides = {key: value for key, value in teacher_overrides(config).items() if value is not None}
+        kept = {key: overrides[key] for key in OF_TEACHER if key in overrides}
+        seed = self.seed + number
+        keys = plain | kept | {"teacher": "none", "method": None, "seed": seed, "baseline": False}
+        return number, self._checked(Trial("teacher", label(teacher), "", "", seed, keys))
+
+    # students
+
+    def _alone(self, student: Any, seed: int) -> Trial:
+        keys = {key: value for key, value in self.keys.items() if not key.startswith("teacher_")}
+        keys |= {"student": student, "teacher": "none", "method": None, "seed": seed, "baseline": False}
+        return self._checked(Trial("alone", label(student), "", ALONE, seed, keys))
+
+    def _taught(
+        self, method: Method, student: Any, seed: int, teachers: Mapping[tuple[int, int], Trial | None]
+    ) -> Iterator[Trial]:
+        """Yield a trial for each teacher; one for a method without a teacher."""
+        keys = self.keys | {"student": student, "seed": seed, "baseline": False, **method.keys}
+        if not method.teachers:
+            own = {"teacher": method.keys["teacher"]} if "teacher" in method.keys else {}
+            plain = {key: value for key, value in keys.items() if not key.startswith("teacher_")} | own
+            recipe = isinstance(plain.get("method"), str) and recipes.has(plain["method"])
+            plain |= {} if own or recipe else {"teacher": "none"}
+            yield self._checked(Trial("method", label(student), "", method.name, seed, plain))
+            return
+        for i, teacher in enumerate(self.teachers):
+            several = isinstance(teacher, list)
+            found = [trial for (number, _), trial in teachers.items() if number == i]
+            trained = [TRIAL + trial.id if trial else None for trial in found]
+            name = label(teacher) if several or method.teachers == 1 else f"{label(teacher)} ×{method.teachers}"
+            trial = Trial("method", label(student), name, method.name, seed, keys)
+            if method.own:
+                networks: Any = [label(teacher)] * method.teachers if method.teachers > 1 else label(teacher)
+                yield self._checked(replace(trial, keys=keys | {"teacher": networks}))
+            elif several:
+                networks = [each or own for each, own in zip(trained, teacher, strict=True)]
+                yield self._cached(replace(trial, keys=_without_training(keys) | {"teacher": networks}))
+            elif trained[0] is None and method.teachers > 1:
+                fault = (
+                    f"{method.name} has {method.teachers} teachers, and {label(teacher)} is one: name a model, which "
+                )
+                yield replace(trial, fault=f"{fault}the study trains as often, or teachers=[[a, b, c]].")
+            else:
+                networks = trained[: method.teachers] if method.teachers > 1 else trained[0] or teacher
+                kept = keys if trained[0] is None else _without_training(keys)
+                yield self._cached(replace(trial, keys=kept | {"teacher": networks}))
+
+    def _cached(self, trial: Trial) -> Trial:
+        """Let a trial read its teacher's outputs from the study's cache, if its configuration allows it."""
+        if not self.settings.cache or "cache" in trial.keys:
+            return self._checked(trial)
+        of_data = [*schema.keys_with_mark(OF_DATA), *OF_CACHE]
+        kept = {key: x for key, x in trial.keys.items() if key in of_data or key.startswith("teacher")}
+        name = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+        cached = self._checked(replace(trial, keys={**trial.keys, "cache": f"{IN_STUDY}caches/{name}"}))
+        return self._checked(trial) if cached.fault else cached
+
+    def _checked(self, trial: Trial) -> Trial:
+        """Return the trial with its configuration's faults, if it has any."""
+        try:
+            schema.check(trial.keys)
+        except ConfigError as error:
+            return replace(trial, fault=" ".join(str(error).split()))
+        return trial
+
+
+def _without_training(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keys without those of a teacher's training, which is done."""
+    return {key: value for key, value in keys.items() if key not in schema.TEACHER_BUDGET}

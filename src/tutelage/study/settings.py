@@ -1,0 +1,129 @@
+"""The keys of a study, from a file, `key=value` words or Python: its own, and those of every run in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tutelage.config import parsing, schema
+from tutelage.config.kinds import Network, Spec
+from tutelage.errors import ConfigError
+from tutelage.study import engines
+from tutelage.utils.key_types import EntryTypes, NameOrPath, to_plain
+from tutelage.utils.validation import describe_faults
+
+Networks = Annotated[list[NameOrPath | Network], Field(max_length=64)]
+Teachers = Annotated[list[NameOrPath | Network | Networks], Field(max_length=64)]
+MethodEntry = Annotated[Spec, EntryTypes({"name": str}, keys=True)]
+
+TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
+STEPS = re.compile(r"(\d+)\s*steps")
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+SINGULAR = {"student": "students", "teacher": "teachers", "method": "methods"}
+"""The keys of a run whose values are a study's only student, teacher or method."""
+OF_STUDY = ("out", "seeds", "baseline", "recipe", "resume")
+"""The keys of a run that a study sets for each trial."""
+
+
+class StudySettings(BaseModel):
+    """The keys of a study that aren't a run's."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, strict=True)
+
+    students: Networks = Field([], description="networks that are taught: names, or {model: …, weights: …}")
+    teachers: Teachers = Field(
+        [],
+        description="networks that teach, each in its turn: names, which the study trains once, run folders, "
+        "{model: …, epochs: …}, or lists of several that teach together",
+    )
+    methods: list[str | MethodEntry] = Field(
+        [],
+        max_length=500,
+        description="losses, sums and recipes, or {name: …, method: …, …keys of a run}; NAME@3 has three teachers. The "
+        "student alone and kd are always there",
+    )
+    seeds: int = Field(3, ge=1, le=1000, description="trainings of each student with each method, for intervals")
+    out: NameOrPath = Field("runs/study", description="the study's folder; a study that is there goes on")
+    engine: str = Field("processes", description="what runs the trials: processes on this machine, or ray")
+    processes: int | None = Field(
+        None, ge=1, le=4096, description="trials at once; None: one for each GPU, or for each core"
+    )
+    threads: int = Field(1, ge=1, le=1024, description="threads of each trial on the CPU")
+    cache: bool = Field(True, description="compute the outputs of trained teachers once for all trials")
+    budget: str | None = Field(
+        None,
+        description="stops methods early by their validation figures, so that the study costs about 30m, 2h or "
+        "5000steps",
+    )
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, engine: str) -> str:
+        return engines.find(engine).name
+
+    @field_validator("budget")
+    @classmethod
+    def _readable_budget(cls, budget: str | None) -> str | None:
+        if budget is not None and not (TIME.fullmatch(budget) or STEPS.fullmatch(budget)):
+            raise ValueError("expected a time such as 90s, 30m or 2h, or a number of steps such as 5000steps")
+        return budget
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """The budget in seconds; None if it is none, or in steps."""
+        found = TIME.fullmatch(self.budget or "")
+        return float(found[1]) * SECONDS[found[2]] if found else None
+
+    @property
+    def budget_steps(self) -> int | None:
+        """The budget in training steps; None if it is none, or a time."""
+        found = STEPS.fullmatch(self.budget or "")
+        return int(found[1]) if found else None
+
+
+def read(
+    file: Path | None = None, words: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> tuple[StudySettings, dict[str, Any]]:
+    """Return a study's settings, and the keys of all its runs; the later of file, words and values win.
+
+    Raises: ConfigError that lists all faults.
+    """
+    kinds = {**schema.key_types(), **key_types()}
+    given = parsing.read_file(file, kinds) if file is not None else {}
+    given = {**given, **parsing.parse_pairs(words, kinds), **(values or {})}
+    return separate({key: to_plain(value) for key, value in given.items()})
+
+
+def separate(given: Mapping[str, Any]) -> tuple[StudySettings, dict[str, Any]]:
+    """Separate a study's keys from those of its runs.
+
+    Raises: ConfigError for keys that a study sets itself, and for a key that is set twice.
+    """
+    own = {key: value for key, value in given.items() if key in StudySettings.model_fields}
+    for key, plural in SINGULAR.items():
+        if key in given:
+            if plural in own:
+                raise ConfigError(f"{key} and {plural} are both set: leave one of them out.")
+            value = given[key]
+            own[plural] = [] if value in (None, "none") else [value]
+    keys = {key: value for key, value in given.items() if key not in (*StudySettings.model_fields, *SINGULAR)}
+    if fixed := [key for key in keys if key in OF_STUDY]:
+        raise ConfigError(f"{fixed[0]}={keys[fixed[0]]}: a study sets it for each of its runs: leave it out.")
+    try:
+        settings = StudySettings(**own)
+    except ValidationError as error:
+        raise ConfigError(describe_faults(error, StudySettings.model_fields, own)) from error
+    for name in {key for key in keys if key not in schema.Config.model_fields}:
+        schema.check({name: keys[name]})  # which refuses it, with the nearest key
+    return settings, keys
+
+
+def key_types() -> dict[str, Any]:
+    """Return the type of each of a study's own keys."""
+    fields = StudySettings.model_fields.items()
+    return {key: Annotated[field.annotation, *field.metadata, None] for key, field in fields}

@@ -1,0 +1,183 @@
+"""A study: it plans trials, has an engine run them, records how they end, and goes on after being killed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tutelage.errors import ConfigError, Interrupted
+from tutelage.study import engines, halving
+from tutelage.study.engines.base import Ended, Engine, Job
+from tutelage.study.plan import KD, Planner
+from tutelage.study.settings import StudySettings
+from tutelage.study.store import Store, StoredTrial, owner_name
+from tutelage.study.trial import resolved
+from tutelage.utils import checksums
+from tutelage.utils.signals import StopRequest, catch_stop_signals
+
+ATTEMPTS = 3
+"""How often a trial is begun whose process dies."""
+SIGN_EVERY = 10.0
+"""Seconds between two signs of life."""
+
+Watch = Callable[[StoredTrial, int, int], None]
+"""Called with a trial that has ended, the number that have ended, and the number of all."""
+
+
+class Study:
+    """The trials of one folder.
+
+    Args:
+        settings: the study's settings.
+        keys: the keys of all its runs; they can't change in a study that is there.
+
+    Raises: ConfigError if they contradict each other, or those that the study was begun with.
+    """
+
+    def __init__(self, settings: StudySettings, keys: Mapping[str, Any]) -> None:
+        self.settings, self.folder = settings, Path(settings.out)
+        planner = Planner(settings, keys)
+        trials = planner.trials()
+        self.epochs = planner.epochs
+        if all(trial.fault for trial in trials if trial.role == "alone"):
+            raise ConfigError(next(trial.fault for trial in trials if trial.role == "alone"))
+        self.store = Store(self.folder)
+        self._refuse_other_keys(planner.keys)
+        self.added = self.store.add(trials)
+        self.owner, self.signed = owner_name(), -SIGN_EVERY
+
+    def _refuse_other_keys(self, keys: Mapping[str, Any]) -> None:
+        """Refuse keys of the runs that aren't those of the study's begin."""
+        first = self.store.set_default("keys", dict(keys))
+        now = json.loads(json.dumps(dict(keys)))
+        if changed := [key for key in {**first, **now} if first.get(key) != now.get(key)]:
+            key = sorted(changed)[0]
+            raise ConfigError(
+                f"{key}={now.get(key)}: {self.folder} was begun with {key}={first.get(key)}, and its rows must be "
+                "comparable: leave it as it was, or choose another folder (out=…)."
+            )
+        threads = self.store.set_default("threads", self.settings.threads)
+        if threads != self.settings.threads:
+            raise ConfigError(
+                f"threads={self.settings.threads}: {self.folder} was begun with {threads}, which rounds otherwise."
+            )
+
+    # the loop
+
+    def run(self, watch: Watch = lambda trial, ended, all_trials: None) -> list[StoredTrial]:
+        """Run all trials that aren't done, and return all.
+
+        Raises: Interrupted after Ctrl-C; what was finished is kept.
+        """
+        engine = engines.find(self.settings.engine).load()(
+            self.settings.processes, self.settings.threads, self.folder / "logs"
+        )
+        running: set[str] = set()
+        stop = StopRequest()
+        try:
+            with catch_stop_signals(stop):
+                while self._step(engine, running, watch):
+                    if stop.number:
+                        raise Interrupted(
+                            f"stopped by {stop.name}; `tutelage compare out={shlex.quote(str(self.folder))}` goes on."
+                        )
+        finally:
+            engine.close()
+            self.store.leave(self.owner)
+        return list(self.store.trials().values())
+
+    def _step(self, engine: Engine, running: set[str], watch: Watch) -> bool:
+        """Start what can be started, and record what has ended; return False if all trials have ended."""
+        self._sign()
+        self.store.fail_without_teacher()
+        trials = self.store.trials()
+        rungs = self._rungs(trials, engine.places)
+        open_trials = {name for name, trial in trials.items() if trial.state in ("waiting", "running", "paused")}
+        if not open_trials:
+            return False
+        runnable = None if rungs is not None else {name for name in open_trials if not halving.may_stop(trials[name])}
+        while len(running) < engine.places and (name := self.store.claim(self.owner, runnable)):
+            engine.start(self._job(name, trials, rungs or []))
+            running.add(name)
+        if not running:
+            time.sleep(0.2)  # another program runs the rest
+        for ended in engine.ended(1.0) if running else []:
+            running.discard(ended.trial)
+            self._record(ended, trials[ended.trial], watch)
+        if rungs:
+            self._decide()
+        return True
+
+    def _sign(self) -> None:
+        now = time.monotonic()
+        if now - self.signed >= SIGN_EVERY:
+            self.store.sign(self.owner)
+            self.signed = now
+
+    def _job(self, name: str, trials: Mapping[str, StoredTrial], rungs: Sequence[int]) -> Job:
+        folders = {trial: stored.folder for trial, stored in trials.items()}
+        keys = resolved(dict(trials[name].trial.keys), self.folder, folders)
+        pause = halving.next_pause(trials[name], rungs)
+        return Job(name, keys, str(self.folder / trials[name].folder), self.settings.threads, pause)
+
+    def _record(self, ended: Ended, trial: StoredTrial, watch: Watch) -> None:
+        """Write how a job ended, and tell the watcher if its trial has."""
+        if ended.state == "paused":
+            rungs = self.store.get("rungs") or []
+            self.store.pause(ended.trial, halving.next_pause(trial, rungs), ended.seconds)
+        elif ended.state == "lost" and self.store.trials()[ended.trial].attempts < ATTEMPTS:
+            self.store.end(ended.trial, "waiting", "", ended.seconds)
+        elif ended.state == "done":
+            result = json.loads(checksums.read_verified(self.folder / trial.folder / "result.json"))
+            self.store.end(ended.trial, "done", "", ended.seconds, result)
+        else:
+            reason = ended.reason if ended.state == "failed" else f"{ended.reason}, {ATTEMPTS} times"
+            self.store.end(ended.trial, "failed", reason, ended.seconds)
+        now = self.store.trials()
+        if now[ended.trial].state in ("done", "failed"):
+            finished = sum(t.state in ("done", "failed", "stopped") for t in now.values())
+            watch(now[ended.trial], finished, len(now))
+
+    # the budget
+
+    def _rungs(self, trials: Mapping[str, StoredTrial], places: int) -> list[int] | None:
+        """Return the epochs at which methods may stop; None if they aren't known yet: kd and alone come first."""
+        if self.settings.budget is None:
+            return []
+        if (rungs := self.store.get("rungs")) is not None:
+            return list(rungs)
+        whole = [trial for trial in trials.values() if not halving.may_stop(trial)]
+        if any(trial.state in ("waiting", "running") for trial in whole):
+            return None
+        methods = {t.trial.method for t in trials.values() if halving.may_stop(t)}
+        count = sum(halving.may_stop(t) for t in trials.values())
+        epochs = self._epochs_left(whole, places)
+        rungs = halving.rungs_for(epochs, self.epochs, len(methods), max(count // max(len(methods), 1), 1))
+        return list(self.store.set_default("rungs", rungs))
+
+    def _epochs_left(self, whole: Sequence[StoredTrial], places: int) -> float:
+        """Return the epochs that the budget leaves for methods, given what kd and alone cost."""
+        done = [trial for trial in whole if trial.state == "done" and trial.seconds]
+        spent = sum(trial.seconds or 0.0 for trial in done)
+        if (steps := self.settings.budget_steps) is not None:
+            per_epoch = max((_steps(self.folder / trial.folder) for trial in done), default=0) / self.epochs
+            return steps / per_epoch - len(done) * self.epochs if per_epoch else 0.0
+        taught = [trial for trial in done if trial.trial.method == KD] or done
+        seconds = sum(trial.seconds or 0.0 for trial in taught) / max(len(taught) * self.epochs, 1)
+        left = (self.settings.budget_seconds or 0.0) * places - spent
+        return left / seconds if seconds else 0.0
+
+    def _decide(self) -> None:
+        done = [trial for trial in self.store.trials().values() if trial.result is not None]
+        if done and (result := done[0].result):
+            halving.decide(self.store, self.epochs, result["metric"], result["higher_is_better"])
+
+
+def _steps(folder: Path) -> int:
+    """Return the steps of a run's student."""
+    phase = folder / "student-0" / "phase.json"
+    return int(json.loads(phase.read_text(encoding="utf-8")).get("steps") or 0) if phase.is_file() else 0

@@ -1,0 +1,101 @@
+"""Runs the jobs of a study one after the other, in a process of its own: `python -m tutelage.study.worker`.
+
+Each line of the standard input is a job, each line of the standard output tells how it ended. The process ends with its
+standard input, also in the middle of a job, so that no run goes on that nobody waits for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+import torch
+
+from tutelage.config import schema
+from tutelage.errors import Interrupted, TutelageError
+from tutelage.runs import resuming
+from tutelage.runs.inputs import Provided
+from tutelage.runs.run import Run
+from tutelage.study.engines.base import Ended, Job, State
+from tutelage.training.callbacks import Callback
+from tutelage.training.events import EpochEnd
+
+
+class PauseAfter(Callback):
+    """Stops a run as Ctrl-C does, with all saved, once the student has trained for some epochs.
+
+    Args:
+        epoch: the number of epochs; 0: it never stops the run.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch, self.is_student, self.has_stopped = epoch, False, False
+
+    def on_phase_begin(self, phase: str, phases: int) -> None:
+        """Note whether it is the student's training: stages before it have epochs of their own."""
+        self.is_student = phase.startswith("student")
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """Ask the trainer to stop."""
+        if self.is_student and self.epoch and event.epoch >= self.epoch:
+            self.has_stopped = True
+            signal.raise_signal(signal.SIGTERM)
+
+
+def run(job: Job) -> Ended:
+    """Run, or resume, a job to its end or its pause."""
+    began, pause = time.process_time(), PauseAfter(job.pause)
+    try:
+        _run(job, pause)
+        return Ended(job.trial, "done", "", time.process_time() - began)
+    except Interrupted as error:
+        state: State = "paused" if pause.has_stopped else "lost"
+        return Ended(job.trial, state, str(error), time.process_time() - began)
+    except TutelageError as error:
+        return Ended(job.trial, "failed", str(error), time.process_time() - began)
+    except Exception as error:
+        Path(job.folder).parent.mkdir(parents=True, exist_ok=True)
+        log = Path(f"{job.folder}.error.txt")
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        reason = f"{type(error).__name__}: {error} (in {log.name})"
+        return Ended(job.trial, "failed", reason, time.process_time() - began)
+
+
+def _run(job: Job, pause: PauseAfter) -> None:
+    torch.set_num_threads(job.threads)
+    folder, provided = Path(job.folder), Provided(callbacks=(pause,))
+    if (folder / "result.json").exists():
+        return
+    if (folder / "environment.json").exists():
+        resuming.resume(folder, provided)
+    else:
+        Run(schema.check({**job.keys, "out": job.folder}), provided).fit()
+
+
+def main() -> None:
+    """Run jobs until the standard input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a run prints goes to the log
+    jobs: queue.Queue[Job] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            jobs.put(Job(**json.loads(line)))
+        os._exit(1)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        ended = run(jobs.get())
+        answers.write(json.dumps(vars(ended)) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
