@@ -87,7 +87,8 @@ def decide(store: Store, epochs: int, metric: str, higher_is_better: bool) -> No
         )
         for method, group in at_rung.items()
     }
-    order = sorted(gains, key=lambda method: (-gains[method] if higher_is_better else gains[method], method))
+    worth = {method: gain if higher_is_better else -gain for method, gain in gains.items()}
+    order = sorted(gains, key=lambda method: (math.isnan(worth[method]), -worth[method], method))
     kept = order[: survivors(len(order))]
     for place, method in enumerate(order[len(kept) :], len(kept) + 1):
         against = f"validation {metric} {gains[method]:+.4g} against the student alone"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from tutelage.config.kinds import Spec
 from tutelage.config.methods import refuse_terms, term_specs
 from tutelage.config.named_parts import OFFLINE, name_of, scheme_trait
 from tutelage.errors import ConfigError
+from tutelage.models.serialization import is_run
 from tutelage.runs.plan import needs_training, teacher_overrides
 from tutelage.study.settings import StudySettings
 from tutelage.study.trial import IN_STUDY, TRIAL, Trial
@@ -26,6 +27,8 @@ BUDGET = ("epochs", "batch_size")
 """The keys that are the same for all students, whatever a recipe has."""
 OF_TEACHER = ("student", "student_weights", "epochs", "lr", "scheme", "student_inputs")
 """The keys of a teacher's training that differ from a student's."""
+OF_TRAINING = (*schema.TEACHER_BUDGET, "teacher_scheme", "teacher_weights")
+"""The keys of a teacher's training."""
 OF_CACHE = ("views", "view_seed", "cache_storage", "channels_last", "augment", "size", "student_size", "student_inputs")
 """The keys beside the teacher's and the data's that tell caches apart."""
 
@@ -111,16 +114,13 @@ class Planner:
             self.methods.insert(0, read_method(KD))
         if needy := [method.name for method in self.methods if method.teachers and not self.teachers]:
             raise ConfigError(f"methods: {needy[0]} needs a teacher: name some (teachers=[resnet32x4]).")
-        base = self._check({"student": self.students[0], "teacher": "none", "method": None})
+        base = schema.check({**self.keys, "student": label(self.students[0]), "teacher": "none", "method": None})
         if base.stages or base.students:
             raise ConfigError("stages and further students are for a method: methods=[{name: …, stages: …}].")
         self.seed, self.epochs = base.seed, base.epochs
         self.keys |= {key: getattr(base, key) for key in BUDGET} | {"split_seed": base.data_seed}
         if settings.cache and base.views is None and any(method.teachers for method in self.methods):
             self.keys["views"] = min(4, self.epochs)
-
-    def _check(self, overrides: Mapping[str, Any]) -> schema.Config:
-        return schema.check({**self.keys, **overrides})
 
     def trials(self) -> list[Trial]:
         """Return all trials: teachers, students alone, then the methods by seed."""
@@ -149,10 +149,11 @@ class Planner:
             yield self._training(teacher, n)
 
     def _training(self, teacher: Any, number: int) -> tuple[int, Trial | None]:
-        config = self._check({"student": label(teacher), "teacher": teacher})
+        shared = without(self.keys, "teacher", teacher)
+        config = schema.check({**shared, "student": label(teacher), "teacher": teacher})
         if not needs_training(config):
             return number, None
-        plain = {key: value for key, value in self.keys.items() if not key.startswith(("teacher_", "student_"))}
+        plain = {key: value for key, value in shared.items() if not key.startswith(("teacher_", "student_"))}
         overrides = {key: value for key, value in teacher_overrides(config).items() if value is not None}
         kept = {key: overrides[key] for key in OF_TEACHER if key in overrides}
         seed = self.seed + number
@@ -162,7 +163,8 @@ class Planner:
     # students
 
     def _alone(self, student: Any, seed: int) -> Trial:
-        keys = {key: value for key, value in self.keys.items() if not key.startswith("teacher_")}
+        shared = without(self.keys, "student", student)
+        keys = {key: value for key, value in shared.items() if not key.startswith("teacher_")}
         keys |= {"student": student, "teacher": "none", "method": None, "seed": seed, "baseline": False}
         return self._checked(Trial("alone", label(student), "", ALONE, seed, keys))
 
@@ -170,7 +172,8 @@ class Planner:
         self, method: Method, student: Any, seed: int, teachers: Mapping[tuple[int, int], Trial | None]
     ) -> Iterator[Trial]:
         """Yield a trial for each teacher; one for a method without a teacher."""
-        keys = self.keys | {"student": student, "seed": seed, "baseline": False, **method.keys}
+        keys = without(self.keys, "student", student)
+        keys |= {"student": student, "seed": seed, "baseline": False, **method.keys}
         if not method.teachers:
             own = {"teacher": method.keys["teacher"]} if "teacher" in method.keys else {}
             plain = {key: value for key, value in keys.items() if not key.startswith("teacher_")} | own
@@ -180,25 +183,29 @@ class Planner:
             return
         for i, teacher in enumerate(self.teachers):
             several = isinstance(teacher, list)
-            found = [trial for (number, _), trial in teachers.items() if number == i]
-            trained = [TRIAL + trial.id if trial else None for trial in found]
             name = label(teacher) if several or method.teachers == 1 else f"{label(teacher)} ×{method.teachers}"
             trial = Trial("method", label(student), name, method.name, seed, keys)
-            if method.own:
-                networks: Any = [label(teacher)] * method.teachers if method.teachers > 1 else label(teacher)
-                yield self._checked(replace(trial, keys=keys | {"teacher": networks}))
-            elif several:
-                networks = [each or own for each, own in zip(trained, teacher, strict=True)]
-                yield self._cached(replace(trial, keys=_without_training(keys) | {"teacher": networks}))
-            elif trained[0] is None and method.teachers > 1:
-                fault = (
-                    f"{method.name} has {method.teachers} teachers, and {label(teacher)} is one: name a model, which "
-                )
-                yield replace(trial, fault=f"{fault}the study trains as often, or teachers=[[a, b, c]].")
-            else:
-                networks = trained[: method.teachers] if method.teachers > 1 else trained[0] or teacher
-                kept = keys if trained[0] is None else _without_training(keys)
-                yield self._cached(replace(trial, keys=kept | {"teacher": networks}))
+            yield self._with_teacher(trial, method, teacher, [t for (number, _), t in teachers.items() if number == i])
+
+    def _with_teacher(self, trial: Trial, method: Method, teacher: Any, trained: Sequence[Trial | None]) -> Trial:
+        """Return a method's trial with a teacher; trained: the trials that train it, None where it is trained."""
+        several = isinstance(teacher, list)
+        each = teacher if several else [teacher] * method.teachers
+        if method.own:
+            models = [label(network) for network in each]
+            return self._checked(
+                replace(trial, keys={**trial.keys, "teacher": models if len(models) > 1 else models[0]})
+            )
+        if not several and method.teachers > 1 and trained[0] is None:
+            return replace(
+                trial,
+                fault=f"{method.name} has {method.teachers} teachers, and {label(teacher)} is one: name a model, which "
+                "the study trains as often, or teachers=[[a, b, c]].",
+            )
+        networks = [as_trained(network, by) for network, by in zip(each, trained, strict=False)]
+        done = OF_TRAINING if any(trained) else ()
+        keys = {key: x for key, x in without(trial.keys, "teacher", teacher).items() if key not in done}
+        return self._cached(replace(trial, keys=keys | {"teacher": networks if len(networks) > 1 else networks[0]}))
 
     def _cached(self, trial: Trial) -> Trial:
         """Let a trial read its teacher's outputs from the study's cache, if its configuration allows it."""
@@ -219,6 +226,19 @@ class Planner:
         return trial
 
 
-def _without_training(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Return keys without those of a teacher's training, which is done."""
-    return {key: value for key, value in keys.items() if key not in schema.TEACHER_BUDGET}
+def without(keys: Mapping[str, Any], role: str, network: Any) -> dict[str, Any]:
+    """Return keys without those that a network sets itself, and without a teacher's budget for a run's folder."""
+    own = {f"{role}_{key}" for key in network} if isinstance(network, Mapping) else set()
+    if role == "teacher" and isinstance(network, str) and is_run(network):
+        own = {*schema.TEACHER_BUDGET}
+    return {key: value for key, value in keys.items() if key not in own}
+
+
+def as_trained(network: Any, trial: Trial | None) -> Any:
+    """Return a teacher as a run names it: by the trial that trains it, without the options of its training."""
+    if trial is None:
+        return network
+    if isinstance(network, str):
+        return TRIAL + trial.id
+    options = {key: value for key, value in network.items() if f"teacher_{key}" not in OF_TRAINING}
+    return options | {"model": TRIAL + trial.id}

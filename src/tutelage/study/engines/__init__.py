@@ -25,7 +25,7 @@ class EngineEntry:
         return engine
 
 
-ENGINES = {entry.name: entry for entry in (EngineEntry("processes", "Processes"), EngineEntry("ray", "RayTasks"))}
+ENGINES = {entry.name: entry for entry in (EngineEntry("processes", "Processes"), EngineEntry("ray", "RayActors"))}
 
 
 def find(name: str) -> EngineEntry:

@@ -49,15 +49,15 @@ class Engine(ABC):
     """Abstract: runs jobs, at most `places` at once.
 
     Args:
-        places: the number of jobs at once; None: one for each GPU, else one for each `threads` cores.
+        places: the number of jobs at once; None: as many as there are GPUs, else cores for their threads.
         threads: the threads of each job.
         logs: the folder for what the jobs print.
     """
 
-    def __init__(self, places: int | None, threads: int, logs: Path) -> None:
-        self.devices = device_count()
-        self.places = places or self.devices or max(available_cores() // threads, 1)
-        self.threads, self.logs = threads, logs
+    places: int
+
+    @abstractmethod
+    def __init__(self, places: int | None, threads: int, logs: Path) -> None: ...
 
     @abstractmethod
     def start(self, job: Job) -> None:

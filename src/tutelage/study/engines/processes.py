@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tutelage.study.engines.base import Ended, Engine, Job
+from tutelage.study.engines.base import Ended, Engine, Job, available_cores, device_count
 
 
 class WorkerProcess:
@@ -77,19 +77,24 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 class Processes(Engine):
     """Workers on this machine, each a process with one place."""
 
     def __init__(self, places: int | None, threads: int, logs: Path) -> None:
-        super().__init__(places, threads, logs)
+        self.devices, self.threads, self.logs = device_count(), threads, logs
+        self.places = places or self.devices or max(available_cores() // threads, 1)
         self.workers: list[WorkerProcess | None] = [None] * self.places
 
     def start(self, job: Job) -> None:
         """Give a job to the first idle worker, in a new process if that place has none."""
         number = next(n for n, worker in enumerate(self.workers) if worker is None or worker.job is None)
         worker = self.workers[number]
+        if worker is not None and not worker.is_alive:
+            worker.close()
         if worker is None or not worker.is_alive:
             self.workers[number] = worker = WorkerProcess(number, self.threads, self.logs, self.devices)
         worker.start(job)

@@ -1,0 +1,145 @@
+"""The plan of a study: which trials there are, with which keys, and what is refused before the first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tutelage.config import schema
+from tutelage.errors import ConfigError
+from tutelage.study.plan import Planner
+from tutelage.study.settings import read, separate
+from tutelage.study.trial import IN_STUDY, TRIAL, Trial, resolved
+
+KEYS = {"data": "digits", "epochs": 6, "teacher_epochs": 4, "students": ["cnn2"], "teachers": ["cnn8"]}
+
+
+def plan(**keys: Any) -> list[Trial]:
+    return Planner(*separate(KEYS | keys)).trials()
+
+
+def test_alone_and_kd_are_always_there() -> None:
+    trials = plan(methods=["dkd"], seeds=2)
+    assert Counter((trial.role, trial.method) for trial in trials) == {
+        ("teacher", ""): 1, ("alone", "alone"): 2, ("method", "kd"): 2, ("method", "dkd"): 2,
+    }  # fmt: skip
+    assert [trial.role for trial in trials[:3]] == ["teacher", "alone", "alone"], "what others wait for comes first"
+
+
+def test_all_students_have_the_same_budget_and_data() -> None:
+    trials = plan(methods=["dml", "ban", "fitnet_stages", "cifar_benchmark"], seeds=2, batch_size=32)
+    students = [
+        schema.check(resolved(dict(t.keys), Path("s"), {trials[0].id: "t"})) for t in trials if t.role != "teacher"
+    ]
+    assert {(c.epochs, c.batch_size, c.views, c.data_seed) for c in students} == {(6, 32, 4, 0)}
+    assert {config.seed for config in students} == {0, 1}
+
+
+def test_a_teacher_is_trained_once_with_its_own_budget() -> None:
+    trials = plan(methods=["kd", "at", "aver@3"], seeds=2, teachers=["cnn8", {"model": "cnn4", "epochs": 9, "lr": 0.2}])
+    teachers = [trial for trial in trials if trial.role == "teacher"]
+    assert [(t.student, t.seed, t.keys["epochs"]) for t in teachers] == [
+        *(("cnn8", seed, 4) for seed in range(3)), *(("cnn4", seed, 9) for seed in range(3)),
+    ]  # fmt: skip
+    assert (teachers[3].keys["lr"], teachers[3].keys["teacher"]) == (0.2, "none")
+    aver = [trial for trial in trials if trial.method == "aver@3"]
+    assert aver[0].keys["teacher"] == [TRIAL + teacher.id for teacher in teachers[:3]]
+    assert {trial.teacher for trial in aver} == {"cnn8 ×3", "cnn4 ×3"}
+    assert all("teacher_epochs" not in trial.keys for trial in aver), "they are trained already"
+
+
+def test_methods_without_a_teacher_run_once_per_student() -> None:
+    trials = plan(methods=["ps_kd", "dml", "mean_teacher", "dkd"], teachers=["cnn8", "cnn4"], seeds=1)
+    count = Counter(trial.method for trial in trials if trial.role == "method")
+    assert count == {"kd": 2, "dkd": 2, "ps_kd": 1, "dml": 1, "mean_teacher": 1}
+    assert not [trial for trial in trials if trial.fault]
+
+
+def test_runs_that_train_their_own_teachers_get_its_model() -> None:
+    (trial,) = [trial for trial in plan(methods=["sftn"], seeds=1) if trial.method == "sftn"]
+    assert (trial.keys["teacher"], trial.keys["teacher_epochs"]) == ("cnn8", 4)
+    assert not trial.requires()
+
+
+def test_a_run_folder_teaches_as_it_is(tmp_path: Path) -> None:
+    for name in ("config.yaml", "environment.json"):
+        (tmp_path / name).write_text("{}")
+    trials = plan(teachers=[str(tmp_path)], methods=["aver"], seeds=1)
+    assert [trial.role for trial in trials] == ["alone", "method", "method"]
+    assert trials[1].keys["teacher"] == str(tmp_path)
+    assert "aver has 3 teachers, and" in trials[2].fault
+
+
+def test_cached_teachers_are_shared_by_seeds_and_methods_where_they_can_be() -> None:
+    trials = plan(methods=["at", "dml", {"name": "other size", "method": "kd", "student_size": 4}], seeds=2)
+    caches = {trial.method: trial.keys.get("cache") for trial in trials}
+    assert caches["kd"] == caches["at"]
+    assert caches["kd"].startswith(f"{IN_STUDY}caches/")
+    assert caches["dml"] is None
+    assert caches["other size"] not in (None, caches["kd"])
+    assert all("cache" not in trial.keys for trial in plan(cache=False))
+    assert all("views" not in trial.keys for trial in plan(cache=False))
+    mixed = plan(mix="mixup")
+    assert not [trial for trial in mixed if trial.fault or "cache" in trial.keys]
+
+
+def test_a_method_is_a_name_a_sum_a_recipe_or_keys() -> None:
+    entries = ["kd+0.5*at", "dml", {"name": "hot", "method": [{"name": "kd", "temperature": 8}], "lr": 0.02}]
+    hot = next(trial for trial in plan(methods=entries, seeds=1) if trial.method == "hot")
+    assert (hot.keys["lr"], hot.keys["method"]) == (0.02, [{"name": "kd", "temperature": 8}])
+
+
+def test_a_method_that_cant_be_run_is_a_row_with_its_reason() -> None:
+    (trial,) = [
+        t for t in plan(methods=[{"name": "late", "method": [{"name": "kd", "warmup": 50}]}], seeds=1) if t.fault
+    ]
+    assert "warmup=50" in trial.fault
+
+
+def test_the_same_trial_has_the_same_id_in_another_folder() -> None:
+    one, two = (Planner(*separate(KEYS | {"out": out, "methods": ["dkd"]})).trials() for out in ("a", "b"))
+    assert [trial.id for trial in one] == [trial.id for trial in two]
+    assert len({trial.id for trial in one}) == len(one)
+    assert len({trial.folder for trial in one}) == len(one)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"methods": ["dkdd"]}, "dkd"),
+        ({"methods": ["kd", "kd"]}, "'kd' is there twice"),
+        ({"methods": ["alone"]}, "alone"),
+        ({"methods": ["aver@none"]}, "number of teachers after @"),
+        ({"methods": [{"name": "x", "method": [{"name": "kd", "temprature": 2}]}]}, "temprature"),
+        ({"epoch": 3}, "unknown key 'epoch': did you mean epochs"),
+        ({"seeds": 0}, "seeds=0"),
+        ({"baseline": False}, "baseline=False: a study sets it"),
+        ({"student": "cnn2"}, "student and students are both set"),
+        ({"engine": "rai"}, "did you mean .ray"),
+        ({"budget": "soon"}, "30m"),
+        ({"data": "npz:a.npz", "students": []}, "no students"),
+        ({"teachers": [], "data": "npz:a.npz"}, "kd needs a teacher|dkd needs a teacher"),
+        ({"stages": [{"name": "student"}]}, "stages and further students are for a method"),
+    ],
+)
+def test_refusals(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan(**({"methods": ["dkd"]} | keys))
+
+
+def test_words_of_the_command_line_are_read_by_the_types_of_their_keys() -> None:
+    settings, keys = read(
+        None, ["methods=[kd, {name: a, method: kd+at, lr: 0.1}]", "seeds=4", "epochs=3", "student=cnn2"]
+    )
+    assert settings.methods == ["kd", {"name": "a", "method": "kd+at", "lr": 0.1}]
+    assert (settings.seeds, settings.students, keys) == (4, ["cnn2"], {"epochs": 3})
+
+
+def test_a_teachers_own_inputs_stay_with_it() -> None:
+    trials = plan(teachers=[{"model": "cnn8", "inputs": "all", "epochs": 2}], methods=[], seeds=1, data="npz:bands.npz")
+    teacher, _, kd = trials
+    assert (teacher.keys["student_inputs"], teacher.keys["epochs"]) == ("all", 2)
+    assert kd.keys["teacher"] == {"model": TRIAL + teacher.id, "inputs": "all"}

@@ -1,0 +1,143 @@
+"""Whole studies: the same figures twice, killed, resumed, extended and on Ray; a failure is a row, and no more."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tutelage.errors import ConfigError
+from tutelage.study.settings import separate
+from tutelage.study.store import Store, StoredTrial
+from tutelage.study.study import Study
+
+TINY: dict[str, Any] = {
+    "data": "digits", "limit": 96, "batch_size": 32, "epochs": 4, "teacher_epochs": 2, "device": "cpu", "seeds": 2,
+    "students": ["cnn2"], "teachers": ["cnn4"], "processes": 2,
+    "methods": ["at", {"name": "wrong layer", "method": [{"name": "fitnet", "student": "nowhere"}]}, "ps_kd"],
+}  # fmt: skip
+
+Table = dict[tuple[str, str, str, int], Any]
+
+
+def run(folder: Path, **keys: Any) -> list[StoredTrial]:
+    return Study(*separate(TINY | {"out": str(folder)} | keys)).run()
+
+
+def table(trials: list[StoredTrial]) -> Table:
+    return {
+        (t.trial.role, t.trial.student, t.trial.method, t.trial.seed): t.state
+        if t.result is None
+        else t.result["student"]["values"]
+        for t in trials
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Table]:
+    folder = tmp_path_factory.mktemp("study")
+    return folder, table(run(folder))
+
+
+def test_every_trial_ends_and_a_failure_is_a_row(finished: tuple[Path, Table]) -> None:
+    folder, figures = finished
+    trials = Store.open(folder).trials().values()
+    assert len(trials) == 1 + 2 * 5
+    wrong = [t for t in trials if t.trial.method == "wrong layer"]
+    assert {t.state for t in trials if t not in wrong} == {"done"}
+    assert all(t.state == "failed" and "nowhere" in t.reason for t in wrong)
+    assert len({*map(str, figures.values())}) > 4, "seeds and methods differ"
+    assert sorted(path.name for path in (folder / "caches").iterdir()), "kd and at share the teacher's outputs"
+    assert len(list((folder / "caches").iterdir())) == 1
+
+
+def test_a_finished_study_runs_nothing(finished: tuple[Path, Table]) -> None:
+    folder, figures = finished
+    again = Study(*separate(TINY | {"out": str(folder)}))
+    assert again.added == 0
+    assert table(again.run()) == figures
+
+
+def test_a_new_method_and_a_new_seed_train_only_what_is_new(finished: tuple[Path, Table], tmp_path: Path) -> None:
+    folder, figures = finished
+    study = Study(*separate(TINY | {"out": str(folder), "methods": ["at", "sp"], "seeds": 2}))
+    assert study.added == 2
+    extended = table(study.run())
+    assert {key: value for key, value in extended.items() if key in figures} == figures
+    assert {key[2] for key in extended.keys() - figures.keys()} == {"sp"}
+
+
+@pytest.mark.parametrize(("key", "value"), [("epochs", 5), ("batch_size", 16), ("threads", 2), ("lr", 0.1)])
+def test_other_keys_are_refused(finished: tuple[Path, Table], key: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"{key}="):
+        Study(*separate(TINY | {"out": str(finished[0]), key: value}))
+
+
+def test_killed_and_resumed_it_has_the_same_figures(finished: tuple[Path, Table], tmp_path: Path) -> None:
+    keys = {key: value for key, value in TINY.items() if key != "methods"} | {"checkpoint_every": 0}
+    words = [f"{key}={str(value).replace(chr(39), '')}" for key, value in keys.items()]
+    words += ["methods=[at, {name: wrong layer, method: [{name: fitnet, student: nowhere}]}, ps_kd]"]
+    pause = random.Random(0)
+    for _ in range(3):
+        command = [sys.executable, "-m", "tutelage", "compare", *words, f"out={tmp_path}/study"]
+        process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+        before = ended(tmp_path / "study")
+        while process.poll() is None and ended(tmp_path / "study") < before + 2:
+            time.sleep(0.05)
+        time.sleep(pause.random())
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    figures = table(run(tmp_path / "study", checkpoint_every=0))
+    assert figures == finished[1]
+
+
+def ended(folder: Path) -> int:
+    if not (folder / "study.db").exists():
+        return 0
+    return sum(trial.state in ("done", "failed") for trial in Store.open(folder).trials().values())
+
+
+def test_two_programs_share_a_study(finished: tuple[Path, Table], tmp_path: Path) -> None:
+    keys = TINY | {"out": str(tmp_path / "study"), "processes": 1}
+    first = Study(*separate(keys))
+    script = (
+        "import sys, json; from tutelage.study.settings import separate; from tutelage.study.study import Study;"
+        "Study(*separate(json.loads(sys.argv[1]))).run()"
+    )
+    import json
+
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, json.dumps(keys)], env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    figures = table(first.run())
+    assert other.wait(timeout=120) == 0
+    assert figures == finished[1]
+    assert all(trial.attempts <= 1 for trial in first.store.trials().values()), "none was done twice"
+
+
+def test_ray_has_the_same_figures(finished: tuple[Path, Table], tmp_path: Path) -> None:
+    assert table(run(tmp_path / "study", engine="ray")) == finished[1]
+
+
+def test_a_budget_stops_methods_that_are_behind(tmp_path: Path) -> None:
+    methods = [
+        "at",
+        "sp",
+        {"name": "untaught", "method": "kd", "lr": 1e-9},
+        {"name": "frozen", "method": "at", "lr": 1e-9},
+    ]
+    keys = {"methods": methods, "seeds": 1, "budget": "45steps"}
+    trials = {t.trial.method: t for t in run(tmp_path / "study", **keys)}
+    assert {name for name, t in trials.items() if t.state == "stopped"} >= {"untaught", "frozen"}
+    assert {trials[name].state for name in ("alone", "kd")} == {"done"}
+    assert trials["untaught"].reason.startswith("stopped after epoch")
+    assert "validation accuracy" in trials["untaught"].reason
+    again = {t.trial.method: (t.state, t.reason) for t in run(tmp_path / "study", **keys)}
+    assert again == {name: (t.state, t.reason) for name, t in trials.items()}
