@@ -79,7 +79,7 @@ def test_a_worker_ends_with_what_started_it(tmp_path: Path) -> None:
     (worker,) = engine.workers
     assert worker is not None
     engine.close()
-    assert worker.process.returncode == 1
+    assert worker.process.returncode == -signal.SIGKILL
 
 
 def test_a_job_pauses_after_an_epoch_and_goes_on_as_if_it_hadnt(engine: Engine, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tutelage.study import halving
 from tutelage.study.store import Store
-from tutelage.study.trial import Trial
+from tutelage.study.trial import StudyTrial
 
 
 def test_the_cost_of_rungs() -> None:
@@ -31,7 +31,7 @@ def test_short_trainings_and_single_methods_have_no_rungs() -> None:
     assert halving.rungs_for(0, epochs=16, methods=1, trials=3) == []
 
 
-def write(store: Store, trial: Trial, values: list[float]) -> None:
+def write(store: Store, trial: StudyTrial, values: list[float]) -> None:
     folder = store.folder / trial.folder / "student-0"
     folder.mkdir(parents=True)
     rows = [{"kind": "epoch", "epoch": epoch, "val": {"accuracy": value}} for epoch, value in enumerate(values, 1)]
@@ -41,14 +41,14 @@ def write(store: Store, trial: Trial, values: list[float]) -> None:
 def study(folder: Path, after_two: dict[str, list[float]]) -> Store:
     store = Store(folder)
     for seed in range(2):
-        alone = Trial("alone", "cnn2", "", "alone", seed, {"seed": seed})
-        kd = Trial("method", "cnn2", "t", "kd", seed, {"seed": seed, "method": "kd"})
+        alone = StudyTrial("alone", "cnn2", "", "alone", seed, {"seed": seed})
+        kd = StudyTrial("method", "cnn2", "t", "kd", seed, {"seed": seed, "method": "kd"})
         store.add([alone, kd])
         write(store, alone, [0.1, 0.4 + 0.1 * seed, 0.5])
         store.end(alone.id, "done", result={})
         store.end(kd.id, "done", result={})
         for method, values in after_two.items():
-            trial = Trial("method", "cnn2", "t", method, seed, {"seed": seed, "method": method})
+            trial = StudyTrial("method", "cnn2", "t", method, seed, {"seed": seed, "method": method})
             store.add([trial])
             write(store, trial, [0.0, values[seed]])
             store.pause(trial.id, 2, 1.0)

@@ -12,12 +12,12 @@ from tutelage.config import schema
 from tutelage.errors import ConfigError
 from tutelage.study.plan import Planner
 from tutelage.study.settings import read, separate
-from tutelage.study.trial import IN_STUDY, TRIAL, Trial, resolved
+from tutelage.study.trial import IN_STUDY, TRIAL, StudyTrial, resolved
 
 KEYS = {"data": "digits", "epochs": 6, "teacher_epochs": 4, "students": ["cnn2"], "teachers": ["cnn8"]}
 
 
-def plan(**keys: Any) -> list[Trial]:
+def plan(**keys: Any) -> list[StudyTrial]:
     return Planner(*separate(KEYS | keys)).trials()
 
 

@@ -11,15 +11,15 @@ import pytest
 
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.study.store import FILE, Store, owner_name
-from tutelage.study.trial import TRIAL, Trial
+from tutelage.study.trial import TRIAL, StudyTrial
 
-TEACHER = Trial("teacher", "cnn8", "", "", 0, {"student": "cnn8"})
-ALONE = Trial("alone", "cnn2", "", "alone", 0, {"student": "cnn2"})
-TAUGHT = Trial("method", "cnn2", "cnn8", "kd", 0, {"teacher": TRIAL + TEACHER.id, "student": "cnn2"})
+TEACHER = StudyTrial("teacher", "cnn8", "", "", 0, {"student": "cnn8"})
+ALONE = StudyTrial("alone", "cnn2", "", "alone", 0, {"student": "cnn2"})
+TAUGHT = StudyTrial("method", "cnn2", "cnn8", "kd", 0, {"teacher": TRIAL + TEACHER.id, "student": "cnn2"})
 
 
-def many(count: int) -> list[Trial]:
-    return [Trial("alone", "cnn2", "", "alone", seed, {"seed": seed}) for seed in range(count)]
+def many(count: int) -> list[StudyTrial]:
+    return [StudyTrial("alone", "cnn2", "", "alone", seed, {"seed": seed}) for seed in range(count)]
 
 
 def test_equal_trials_are_added_once(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tutelage.errors import ConfigError
 from tutelage.models.serialization import is_run
 from tutelage.runs.plan import needs_training, teacher_overrides
 from tutelage.study.settings import StudySettings
-from tutelage.study.trial import IN_STUDY, TRIAL, Trial
+from tutelage.study.trial import IN_STUDY, TRIAL, StudyTrial
 from tutelage.utils import registry
 from tutelage.utils.key_types import OF_DATA
 
@@ -122,7 +122,7 @@ class Planner:
         if settings.cache and base.views is None and any(method.teachers for method in self.methods):
             self.keys["views"] = min(4, self.epochs)
 
-    def trials(self) -> list[Trial]:
+    def trials(self) -> list[StudyTrial]:
         """Return all trials: teachers, students alone, then the methods by seed."""
         teachers = {(i, n): trial for i, teacher in enumerate(self.teachers) for n, trial in self._trained(teacher)}
         used = [trial for trial in teachers.values() if trial is not None]
@@ -139,7 +139,7 @@ class Planner:
 
     # teachers
 
-    def _trained(self, teacher: Any) -> Iterator[tuple[int, Trial | None]]:
+    def _trained(self, teacher: Any) -> Iterator[tuple[int, StudyTrial | None]]:
         """Yield the number of each training of a teacher that the methods need, and its trial; None: it is trained."""
         if isinstance(teacher, list):  # several that teach together, each once
             yield from ((n, trial) for n, each in enumerate(teacher) for _, trial in [self._training(each, 0)])
@@ -148,7 +148,7 @@ class Planner:
         for n in range(max(most, 1)):
             yield self._training(teacher, n)
 
-    def _training(self, teacher: Any, number: int) -> tuple[int, Trial | None]:
+    def _training(self, teacher: Any, number: int) -> tuple[int, StudyTrial | None]:
         shared = without(self.keys, "teacher", teacher)
         config = schema.check({**shared, "student": label(teacher), "teacher": teacher})
         if not needs_training(config):
@@ -158,19 +158,19 @@ class Planner:
         kept = {key: overrides[key] for key in OF_TEACHER if key in overrides}
         seed = self.seed + number
         keys = plain | kept | {"teacher": "none", "method": None, "seed": seed, "baseline": False}
-        return number, self._checked(Trial("teacher", label(teacher), "", "", seed, keys))
+        return number, self._checked(StudyTrial("teacher", label(teacher), "", "", seed, keys))
 
     # students
 
-    def _alone(self, student: Any, seed: int) -> Trial:
+    def _alone(self, student: Any, seed: int) -> StudyTrial:
         shared = without(self.keys, "student", student)
         keys = {key: value for key, value in shared.items() if not key.startswith("teacher_")}
         keys |= {"student": student, "teacher": "none", "method": None, "seed": seed, "baseline": False}
-        return self._checked(Trial("alone", label(student), "", ALONE, seed, keys))
+        return self._checked(StudyTrial("alone", label(student), "", ALONE, seed, keys))
 
     def _taught(
-        self, method: Method, student: Any, seed: int, teachers: Mapping[tuple[int, int], Trial | None]
-    ) -> Iterator[Trial]:
+        self, method: Method, student: Any, seed: int, teachers: Mapping[tuple[int, int], StudyTrial | None]
+    ) -> Iterator[StudyTrial]:
         """Yield a trial for each teacher; one for a method without a teacher."""
         keys = without(self.keys, "student", student)
         keys |= {"student": student, "seed": seed, "baseline": False, **method.keys}
@@ -179,15 +179,17 @@ class Planner:
             plain = {key: value for key, value in keys.items() if not key.startswith("teacher_")} | own
             recipe = isinstance(plain.get("method"), str) and recipes.has(plain["method"])
             plain |= {} if own or recipe else {"teacher": "none"}
-            yield self._checked(Trial("method", label(student), "", method.name, seed, plain))
+            yield self._checked(StudyTrial("method", label(student), "", method.name, seed, plain))
             return
         for i, teacher in enumerate(self.teachers):
             several = isinstance(teacher, list)
             name = label(teacher) if several or method.teachers == 1 else f"{label(teacher)} ×{method.teachers}"
-            trial = Trial("method", label(student), name, method.name, seed, keys)
+            trial = StudyTrial("method", label(student), name, method.name, seed, keys)
             yield self._with_teacher(trial, method, teacher, [t for (number, _), t in teachers.items() if number == i])
 
-    def _with_teacher(self, trial: Trial, method: Method, teacher: Any, trained: Sequence[Trial | None]) -> Trial:
+    def _with_teacher(
+        self, trial: StudyTrial, method: Method, teacher: Any, trained: Sequence[StudyTrial | None]
+    ) -> StudyTrial:
         """Return a method's trial with a teacher; trained: the trials that train it, None where it is trained."""
         several = isinstance(teacher, list)
         each = teacher if several else [teacher] * method.teachers
@@ -207,7 +209,7 @@ class Planner:
         keys = {key: x for key, x in without(trial.keys, "teacher", teacher).items() if key not in done}
         return self._cached(replace(trial, keys=keys | {"teacher": networks if len(networks) > 1 else networks[0]}))
 
-    def _cached(self, trial: Trial) -> Trial:
+    def _cached(self, trial: StudyTrial) -> StudyTrial:
         """Let a trial read its teacher's outputs from the study's cache, if its configuration allows it."""
         if not self.settings.cache or "cache" in trial.keys:
             return self._checked(trial)
@@ -217,7 +219,7 @@ class Planner:
         cached = self._checked(replace(trial, keys={**trial.keys, "cache": f"{IN_STUDY}caches/{name}"}))
         return self._checked(trial) if cached.fault else cached
 
-    def _checked(self, trial: Trial) -> Trial:
+    def _checked(self, trial: StudyTrial) -> StudyTrial:
         """Return the trial with its configuration's faults, if it has any."""
         try:
             schema.check(trial.keys)
@@ -234,7 +236,7 @@ def without(keys: Mapping[str, Any], role: str, network: Any) -> dict[str, Any]:
     return {key: value for key, value in keys.items() if key not in own}
 
 
-def as_trained(network: Any, trial: Trial | None) -> Any:
+def as_trained(network: Any, trial: StudyTrial | None) -> Any:
     """Return a teacher as a run names it: by the trial that trains it, without the options of its training."""
     if trial is None:
         return network

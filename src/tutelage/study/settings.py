@@ -16,8 +16,8 @@ from tutelage.study import engines
 from tutelage.utils.key_types import EntryTypes, NameOrPath, to_plain
 from tutelage.utils.validation import describe_faults
 
-Networks = Annotated[list[NameOrPath | Network], Field(max_length=64)]
-Teachers = Annotated[list[NameOrPath | Network | Networks], Field(max_length=64)]
+NetworkSpecs = Annotated[list[NameOrPath | Network], Field(max_length=64)]
+Teachers = Annotated[list[NameOrPath | Network | NetworkSpecs], Field(max_length=64)]
 MethodEntry = Annotated[Spec, EntryTypes({"name": str}, keys=True)]
 
 TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
@@ -35,7 +35,7 @@ class StudySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_default=True, strict=True)
 
-    students: Networks = Field([], description="networks that are taught: names, or {model: …, weights: …}")
+    students: NetworkSpecs = Field([], description="networks that are taught: names, or {model: …, weights: …}")
     teachers: Teachers = Field(
         [],
         description="networks that teach, each in its turn: names, which the study trains once, run folders, "

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import ConfigError, TutelageError
-from tutelage.study.trial import State, Trial
+from tutelage.study.trial import State, StudyTrial
 
 FILE = "study.db"
 FORMAT = 1
@@ -48,7 +48,7 @@ class StoredTrial:
         result: the run's result; None until it is done.
     """
 
-    trial: Trial
+    trial: StudyTrial
     folder: str
     state: State
     reason: str = ""
@@ -117,7 +117,7 @@ class Store:
 
     # trials
 
-    def add(self, trials: Iterable[Trial]) -> int:
+    def add(self, trials: Iterable[StudyTrial]) -> int:
         """Add trials that aren't in it yet; return their number."""
         with self._transaction() as connection:
             before = connection.total_changes
@@ -256,7 +256,7 @@ def _has_ended(owner: str) -> bool:
 
 def _stored(row: tuple[Any, ...]) -> StoredTrial:
     role, student, teacher, method, seed, keys, folder, state, reason, attempts, epoch, seconds, result = row
-    trial = Trial(role, student, teacher, method, seed, json.loads(keys))
+    trial = StudyTrial(role, student, teacher, method, seed, json.loads(keys))
     return StoredTrial(
         trial, folder, state, reason, attempts, epoch, seconds, None if result is None else json.loads(result)
     )

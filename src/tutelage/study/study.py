@@ -20,7 +20,7 @@ from tutelage.utils import checksums
 from tutelage.utils.signals import StopRequest, catch_stop_signals
 
 ATTEMPTS = 3
-"""How often a trial is begun whose process dies."""
+"""The number of times that a trial is begun whose process dies."""
 SIGN_EVERY = 10.0
 """Seconds between two signs of life."""
 

@@ -14,13 +14,13 @@ Role = Literal["teacher", "alone", "method"]
 State = Literal["waiting", "running", "paused", "done", "failed", "stopped"]
 
 TRIAL = "trial:"
-"""What comes before the id of a trial whose student teaches, in the place of a run folder."""
+"""The prefix of the id of a trial whose student teaches, in the place of a run folder."""
 IN_STUDY = "study:"
-"""What comes before a path below the study's folder."""
+"""The prefix of a path below the study's folder."""
 
 
 @dataclass(frozen=True)
-class Trial:
+class StudyTrial:
     """One run of a study.
 
     Args:

@@ -1,7 +1,7 @@
 """Runs the jobs of a study one after the other, in a process of its own: `python -m tutelage.study.worker`.
 
 Each line of the standard input is a job, each line of the standard output tells how it ended. The process ends with its
-standard input, also in the middle of a job, so that no run goes on that nobody waits for.
+standard input, also in the middle of a job, so that no run outlives the study that waits for it.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def main() -> None:
     def read() -> None:
         for line in sys.stdin:
             jobs.put(Job(**json.loads(line)))
-        os._exit(1)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=read, daemon=True).start()
     while True:

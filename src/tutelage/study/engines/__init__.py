@@ -1,4 +1,4 @@
-"""What runs the trials of a study; one file per engine."""
+"""Engines, which run the trials of a study; one file per engine."""
 
 from __future__ import annotations
 

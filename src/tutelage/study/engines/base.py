@@ -1,4 +1,4 @@
-"""What an engine does: it runs jobs somewhere, several at once, and tells how they ended."""
+"""The base class of engines, which run jobs, several at once, and report their ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 State = Literal["done", "paused", "failed", "lost"]
-"""How a job ended: done; paused after the epoch that it names; failed, for a reason; lost: its process died."""
+"""The ways in which a job ends: done; paused after the epoch that it names; failed, for a reason; lost: its process died."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended.
+    """The end of a job.
 
     Args:
         trial: the trial's id.
