@@ -168,9 +168,9 @@ def _phase(run: RunRecord, folder: Path) -> PhaseRecord | None:
         str(facts.get("role")),
         facts,
         metrics,
-        _try(run, folder / "predictions.npz", _arrays, dict) or {},
+        _try(run, folder / "predictions.npz", read_arrays, dict) or {},
         _try(run, folder / "masks.npz", _masks, dict) or {},
-        _try(run, folder / "tables.npz", _arrays, dict) or {},
+        _try(run, folder / "tables.npz", read_arrays, dict) or {},
         _try(run, folder / "maps.npz", _maps, dict) or {},
     )
 
@@ -208,8 +208,11 @@ def _lines(file: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _arrays(file: Path) -> dict[str, Any]:
-    """Read arrays by name; those of samples have `index` and are put in its order."""
+def read_arrays(file: Path) -> dict[str, Any]:
+    """Read arrays by name from a phase's .npz file; those of samples have `index` and are put in its order.
+
+    Raises: ValueError if arrays of samples differ in length, are empty or have numbers that aren't finite.
+    """
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         values = dict(arrays)
     if "index" not in values:

@@ -81,7 +81,7 @@ def holm(p: Sequence[float] | Array) -> Array:
     return corrected
 
 
-def verdicts(mean: Array, corrected: Array, higher_is_better: bool = True) -> NDArray[np.str_]:
+def verdicts(mean: Sequence[float] | Array, corrected: Array, higher_is_better: bool = True) -> NDArray[np.str_]:
     """Return "beats", "worse" or "undecided" for mean differences and their corrected p values."""
     gain = np.asarray(mean) if higher_is_better else -np.asarray(mean)
     decided = np.asarray(corrected) < LEVEL  # NaN: False

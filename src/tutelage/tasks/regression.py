@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from torch import Tensor
 
 from tutelage.data.data_module import DataModule
@@ -16,6 +17,7 @@ from tutelage.report import value_sections
 from tutelage.structures import Batch
 from tutelage.tasks import value_checks
 from tutelage.tasks.base import Sections, Task
+from tutelage.tasks.sample_scores import SampleScores
 from tutelage.utils.finding import Finding
 
 
@@ -79,6 +81,13 @@ class Regression(Task):
     ) -> list[Finding]:
         """Compare R² with that of the mean, which is 0, and with that of a linear model."""
         return value_checks.judge_r2(values["r2"], value_checks.linear_r2(data))
+
+    @classmethod
+    def sample_scores(cls, metric: str, predictions: Mapping[str, Any]) -> SampleScores | None:
+        """Return the squared or absolute error of each sample; None for other metrics, and of several values."""
+        errors = predictions["estimates"] - predictions["targets"]
+        of_metric = {"rmse": SampleScores(errors[:, 0] ** 2, np.sqrt), "mae": SampleScores(abs(errors[:, 0]))}
+        return of_metric.get(metric) if errors.shape[1] == 1 else None
 
     @classmethod
     def report_sections(cls) -> Sections:
