@@ -162,7 +162,7 @@ def _phase(run: RunRecord, folder: Path) -> PhaseRecord | None:
     facts = _try(run, folder / "phase.json", _json, dict)
     if facts is None:
         return None
-    metrics = _try(run, folder / "metrics.jsonl", _lines, list) or []
+    metrics = _try(run, folder / "metrics.jsonl", read_lines, list) or []
     return PhaseRecord(
         folder.name,
         str(facts.get("role")),
@@ -195,7 +195,7 @@ def _json(file: Path) -> Any:
     return json.loads(file.read_text("utf-8"))
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
+def read_lines(file: Path) -> list[dict[str, Any]]:
     """Read the lines of a .jsonl file, without the torn line that a killed run may leave."""
     lines = []
     for line in file.read_text("utf-8", errors="replace").splitlines():

@@ -74,11 +74,7 @@ def figures(board: Leaderboard) -> Export:
         Column(board.metric + number.unit, lambda row: number(row.mean, row.interval) or _state(row)),
         Column("seeds", lambda row: str(len(row.values))),
     ]
-    for name, title in (("alone", "alone"), ("kd", "KD")):
-        columns += [
-            Column(f"over {title}{number.points}", lambda row, name=name: number.gain(row.gains.get(name))),
-            Column(f"against {title}", lambda row, name=name: describe_verdict(row.gains.get(name)), is_number=False),
-        ]
+    columns += [*_gain_columns("alone", "alone", number), *_gain_columns("kd", "KD", number)]
     columns += [
         Column("parameters", lambda row: "" if row.parameters is None else f"{row.parameters:,}"),
         Column("MACs, M", lambda row: "" if row.macs is None else f"{row.macs / 1e6:.3g}"),
@@ -160,6 +156,14 @@ def _names() -> list[Column]:
     return [Column(head, text, is_number=False) for head, text in texts.items()]
 
 
+def _gain_columns(name: str, title: str, number: Number) -> list[Column]:
+    """Return the columns of the gain over a reference, and of its verdict."""
+    return [
+        Column(f"over {title}{number.points}", lambda row: number.gain(row.gains.get(name))),
+        Column(f"against {title}", lambda row: describe_verdict(row.gains.get(name)), is_number=False),
+    ]
+
+
 def _state(row: Row) -> str:
     """Return why a row has no figure: the state of its trainings, and the first one's reason."""
     first = next(iter(row.unfinished), None)
@@ -214,16 +218,16 @@ def _bounds(prefix: str, interval: Interval | None) -> Record:
 def to_markdown(export: Export) -> str:
     """Return the table with its title, how to read it, and the command that repeats the study."""
     lines = [
-        f"# {_markdown(export.board.study)}: {_markdown(export.title)}",
+        f"# {escape_markdown(export.board.study)}: {escape_markdown(export.title)}",
         "",
-        _markdown(describe(export.board)),
+        escape_markdown(describe(export.board)),
         "",
-        _line(_markdown(column.head) for column in export.columns),
+        _line(escape_markdown(column.head) for column in export.columns),
         _line("---:" if column.is_number else "---" for column in export.columns),
-        *(_line(_markdown(column.cell(row)) for column in export.columns) for row in export.board.rows),
+        *(_line(escape_markdown(column.cell(row)) for column in export.columns) for row in export.board.rows),
         "",
         *([f"    {plain(export.board.command)}", ""] if export.board.command else []),
-        _markdown(", ".join(f"{name} {version}" for name, version in export.board.versions.items())),
+        escape_markdown(", ".join(f"{name} {version}" for name, version in export.board.versions.items())),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -232,7 +236,7 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Escape a text for Markdown, of which the decimal signs of numbers stay."""
     return MARKDOWN.sub(r"\\\1", plain(text))
 
