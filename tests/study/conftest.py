@@ -49,9 +49,14 @@ def make_trials(
     return trials
 
 
-@pytest.fixture
-def trials() -> Callable[..., Trials]:
+@pytest.fixture(scope="session")
+def made() -> Callable[..., Trials]:
     return make_trials
+
+
+@pytest.fixture
+def trials(made: Callable[..., Trials]) -> Callable[..., Trials]:
+    return made
 
 
 @pytest.fixture
