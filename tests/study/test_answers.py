@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tutelage.study import answers
@@ -15,12 +17,32 @@ def test_it_helps(trials):
     assert answer.sentence.startswith(
         "Yes. Of 4 methods, 2 beat the student trained alone, 1 is worse, 1 is undecided."
     )
-    assert "The largest gain is that of dkd: +" in answer.sentence
+    assert "The largest gain that is shown is that of dkd: +" in answer.sentence
     assert "5 seeds, p = " in answer.sentence
-    assert "corrected for 7 looks" in answer.sentence
+    assert "corrected for 7 comparisons" in answer.sentence
     (which,) = answers.which_method(board)
     assert which.startswith("cnn2: dkd, ")
     assert "and it beats KD too (+" in which
+
+
+def test_the_largest_gain_is_one_that_is_shown(trials):
+    """A larger mean that is undecided is not the answer."""
+    noisy = trials({"kd": 0.0, "lucky": 0.1}, noise=0.2)
+    listed = [t for t in trials({"kd": 0.03}) if t["method"] != "alone"]
+    board = build([*listed, *[t for t in trials({"kd": 0.03}) if t["method"] == "alone"],
+                   *[t for t in noisy if t["method"] == "lucky"]])  # fmt: skip
+    lucky = next(row for row in board.rows if row.method == "lucky")
+    assert lucky.gains["alone"].mean > 0.05
+    assert lucky.verdict("alone") == "undecided"
+    assert "is shown is that of kd: +" in answers.does_it_help(board).sentence
+
+
+def test_some_students_are_helped(trials):
+    helped = trials({"kd": 0.05})
+    others = [t | {"student": "cnn4"} for t in trials({"kd": 0.0})]
+    answer = answers.does_it_help(build([*helped, *others]))
+    assert answer.headline == "Distillation helps 1 of 2 students"
+    assert answer.sentence.startswith("Yes, for 1 of 2 students. Of 2 combinations, 1 beats")
 
 
 def test_it_does_not_help(trials):
@@ -39,7 +61,9 @@ def test_it_is_undecided(trials):
         "Not known yet. Of 2 methods, none beats the student trained alone, 2 are undecided"
     )
     assert "seeds would decide it" in answer.sentence
-    assert answers.which_method(board)[0].startswith("cnn2: none is shown to help; train it alone (")
+    which = answers.which_method(build(trials({"kd": 0.04, "at": -0.02}, noise=0.02)))[0]
+    assert which.startswith("cnn2: none is shown to help, so train it alone (")
+    assert re.search(r"; kd has the best mean \(\+\d\.\d\d points\), and about \d+ seeds would decide it\.$", which)
 
 
 def test_one_seed_is_no_interval(trials):
@@ -55,7 +79,7 @@ def test_one_seed_is_no_interval(trials):
 def test_nothing_is_compared(trials, trial):
     board = build(trials({"kd": None}))
     assert answers.does_it_help(board).tone == "none"
-    assert answers.which_method(board)[0].startswith("cnn2: none is shown to help; train it alone (")
+    assert answers.which_method(board)[0].startswith("cnn2: none is shown to help, so train it alone (")
     assert answers.which_method(build([trial("method", "cnn2", "kd", 0, None)])) == [
         "cnn2: none; its trainings have no result."
     ]
@@ -93,5 +117,5 @@ def test_a_poor_teacher_is_warned_of(trials, trial):
 
 def test_an_errors_gain_is_a_smaller_error(trials):
     board = build(trials({"kd": -0.1}, metric="rmse", higher_is_better=False))
-    assert "The largest gain is that of kd: −0.1" in answers.does_it_help(board).sentence
+    assert "The largest gain that is shown is that of kd: −0.1" in answers.does_it_help(board).sentence
     assert "rmse" in answers.which_method(board)[0]

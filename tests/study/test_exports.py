@@ -43,7 +43,7 @@ def test_markdown_has_the_figures(board):
         "5 failed: the loss is NaN"
     )
     assert "    tutelage compare data=digits\n" in exports.to_markdown(exports.figures(board))
-    assert f"corrected for {board.looks} looks" in exports.to_markdown(exports.figures(board))
+    assert f"corrected for {board.comparisons} comparisons" in exports.to_markdown(exports.figures(board))
 
 
 def test_errors_arent_percentages(trials):
@@ -99,7 +99,7 @@ def test_csv_has_numbers_in_full(board):
 
 def test_json_has_every_figure(board):
     read = json.loads(exports.to_json(exports.figures(board)))
-    assert (read["study"], read["metric"], read["looks"]) == ("first", "accuracy", board.looks)
+    assert (read["study"], read["metric"], read["comparisons"]) == ("first", "accuracy", board.comparisons)
     dkd = next(row for row in read["rows"] if row["method"] == "dkd")
     assert len(dkd["values"]) == 5
     assert dkd["gains"]["kd"]["verdict"] == "beats"

@@ -1,4 +1,4 @@
-"""The leaderboard pairs by seed, corrects for its looks, and is the same for the same results."""
+"""The leaderboard pairs by seed, corrects for its comparisons, and is the same for the same results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_rows_have_their_gains_and_verdicts(trials):
         "fitnet": ["undecided", "worse"],
         "at": ["worse", "worse"],
     }
-    assert board.looks == 7
+    assert board.comparisons == 7
     gain, dkd, alone = row_of(board, "dkd").gains["alone"], row_of(board, "dkd"), row_of(board, "alone")
     assert gain.values == {seed: dkd.values[seed] - alone.values[seed] for seed in range(5)}
     assert gain.mean == pytest.approx(dkd.mean - alone.mean)
@@ -52,9 +52,9 @@ def test_the_order_of_the_trials_is_without_effect(trials):
     assert build(listed) == build(shuffled)
 
 
-def test_a_look_more_is_a_correction_more(trials):
+def test_one_comparison_more_is_a_correction_more(trials):
     few, many = (build(trials({"kd": 0.03, **{f"m{i}": 0.0 for i in range(n)}})) for n in (0, 10))
-    assert (few.looks, many.looks) == (1, 21)
+    assert (few.comparisons, many.comparisons) == (1, 21)
     assert row_of(few, "kd").gains["alone"].p == row_of(few, "kd").gains["alone"].corrected_p
     assert row_of(many, "kd").gains["alone"].corrected_p > 10 * row_of(many, "kd").gains["alone"].p
 

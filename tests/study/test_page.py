@@ -99,7 +99,7 @@ def test_the_first_screen_answers_both_questions(board, file, browser, size):
     tab = opened(browser, file, viewport={"width": size[0], "height": size[1]})
     texts = tab.locator(".verdict p").all_text_contents()
     assert texts == [answers.does_it_help(board).sentence, *answers.which_method(board)]
-    assert tab.locator("h1 .gain").text_content() == "Distillation helps"
+    assert tab.locator("h1 .gain").text_content() == "Distillation helps 2 of 2 students"
     assert tab.evaluate("[...document.querySelectorAll('.verdict')].at(-1).getBoundingClientRect().bottom") < size[1]
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
     tab.close()

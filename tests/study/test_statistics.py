@@ -190,6 +190,13 @@ def test_equal_differences_are_no_test(differences):
     assert seeds_to_decide(float(tested.mean), float(tested.spread)) is None
 
 
+def test_a_mean_of_rounding_errors_is_none():
+    tested = paired_test([0.1, 0.2, -0.3 + 1e-17])
+    assert tested.mean == 0
+    assert tested.effect == 0
+    assert tested.p == 1
+
+
 def test_missing_seeds_are_left_out():
     whole, partial = paired_test([0.1, 0.2, 0.4]), paired_test([0.1, NAN, 0.2, 0.4, math.inf])
     assert partial.count == 3

@@ -30,12 +30,16 @@ def does_it_help(board: Leaderboard) -> Answer:
         sentence = "No method has a result in a seed in which its student was also trained alone, so nothing is shown."
         return Answer("none", "Not compared", sentence)
     counts = Counter(row.verdict("alone") for row in rows)
-    best = max(rows, key=lambda row: board.better(row.gains["alone"].mean))
+    shown = [row for row in rows if row.verdict("alone") == "beats"]
+    best = max(shown or rows, key=lambda row: board.better(row.gains["alone"].mean))
     highest = f"{label(board, best)}: {describe_gain(best.gains['alone'], board)}"
     total = f"Of {_count(len(rows), 'method' if is_one_pair(board) else 'combination')},"
     tallies = f"{total} {_tally(counts)}"
-    if counts["beats"]:
-        return Answer("beats", "Distillation helps", f"Yes. {tallies}. The largest gain is that of {highest}.")
+    if shown:
+        helped = len({row.student for row in shown})
+        where = f" {helped} of {len(board.students)} students" if len(board.students) > 1 else ""
+        text = f"Yes{where and f', for{where}'}. {tallies}. The largest gain that is shown is that of {highest}."
+        return Answer("beats", f"Distillation helps{where}", text)
     if counts["worse"]:
         return Answer("worse", "Distillation doesn't help", f"No. {tallies}. The best mean is that of {highest}.")
     sentence = f"Not known yet. {tallies}. The best mean is that of {highest}{_seeds_that_decide(best.gains['alone'])}."
@@ -67,11 +71,18 @@ def _which_for(board: Leaderboard, student: str) -> str:
         return f"{student}: none; its trainings have no result."
     if choice.role == "alone":
         promising = [row for row in rows if "alone" in row.gains and board.better(row.gains["alone"].mean) > 0]
-        more = _seeds_that_decide(promising[0].gains["alone"]) if promising else ""
-        first = f"; {label_of_student(board, promising[0])} has the best mean{more}" if promising else ""
-        return f"{student}: none is shown to help; train it alone ({unit(choice.mean)}){first}."
+        return f"{student}: none is shown to help, so train it alone ({unit(choice.mean)}){_hope(promising, board)}."
     reached = f"{unit(choice.mean)} {board.metric}, {_signed(choice.gains['alone'], board)} over {ALONE}"
     return f"{student}: {label_of_student(board, choice)}, {reached}{_against_kd(choice, board)}."
+
+
+def _hope(rows: Sequence[Row], board: Leaderboard) -> str:
+    """Return the undecided method of the best mean, if there is one."""
+    if not rows:
+        return ""
+    gain = rows[0].gains["alone"]
+    best = f"; {label_of_student(board, rows[0])} has the best mean ({_signed(gain, board)})"
+    return best + (f", and {_seeds_that_decide(gain)[2:]}" if gain.seeds_to_decide else "")
 
 
 def _against_kd(row: Row, board: Leaderboard) -> str:
@@ -133,7 +144,11 @@ def describe_gain(gain: Gain, board: Leaderboard) -> str:
     if gain.interval is None:
         return f"{_signed(gain, board)} ({seeds})"
     low, high = map(unit.difference, gain.interval)
-    p = "" if gain.corrected_p is None else f", p = {gain.corrected_p:.2g} corrected for {board.looks} looks"
+    p = (
+        ""
+        if gain.corrected_p is None
+        else f", p = {gain.corrected_p:.2g} corrected for {board.comparisons} comparisons"
+    )
     return f"{_signed(gain, board)} (95{NB}% interval {low} to {high}, {seeds}{p})"
 
 

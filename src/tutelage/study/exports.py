@@ -48,6 +48,7 @@ class Export:
 
     board: Leaderboard
     title: str
+    about: str
     columns: Sequence[Column]
     record: Callable[[Row], Record]
     flat: Callable[[Row], Record]
@@ -79,7 +80,7 @@ def figures(board: Leaderboard) -> Export:
         Column("parameters", lambda row: "" if row.parameters is None else f"{row.parameters:,}"),
         Column("MACs, M", lambda row: "" if row.macs is None else f"{row.macs / 1e6:.3g}"),
     ]
-    return Export(board, f"{board.metric} by student, teacher and method", columns, _nested, _flat)
+    return Export(board, f"{board.metric} by student, teacher and method", describe(board), columns, _nested, _flat)
 
 
 def costs(board: Leaderboard) -> Export:
@@ -104,10 +105,12 @@ def costs(board: Leaderboard) -> Export:
         Column(f"gain a minute{number.points}", lambda row: number(rate(row), None, "+")),
     ]
 
+    about = "Times are those of the machine that trained, means over seeds. Gains are over the student alone."
+
     def record(row: Row) -> Record:
         return _key(row) | asdict(row.cost) | {"step_of_alone": times_alone(row), "gain_a_minute": rate(row)}
 
-    return Export(board, "measured times", columns, record, record)
+    return Export(board, "measured times", about, columns, record, record)
 
 
 @dataclass(frozen=True)
@@ -122,8 +125,8 @@ class Number:
             return ""
         half = None if bounds is None else (bounds[1] - bounds[0]) / 2
         if self.percent:
-            return f"{100 * value:{sign}.2f}" + ("" if half is None else f" ± {100 * half:.2f}")
-        return f"{value:{sign}.5g}" + ("" if half is None else f" ± {half:.3g}")
+            return f"{100 * value:{sign}z.2f}" + ("" if half is None else f" ± {100 * half:.2f}")
+        return f"{value:{sign}z.5g}" + ("" if half is None else f" ± {half:.3g}")
 
     def gain(self, gain: Gain | None) -> str:
         """Return a gain's mean ± half of its interval; empty if there is none."""
@@ -220,7 +223,7 @@ def to_markdown(export: Export) -> str:
     lines = [
         f"# {escape_markdown(export.board.study)}: {escape_markdown(export.title)}",
         "",
-        escape_markdown(describe(export.board)),
+        escape_markdown(export.about),
         "",
         _line(escape_markdown(column.head) for column in export.columns),
         _line("---:" if column.is_number else "---" for column in export.columns),
@@ -247,7 +250,7 @@ def to_latex(export: Export) -> str:
         "% \\usepackage{booktabs}",
         "\\begin{table}",
         "\\centering",
-        f"\\caption{{{_latex(export.board.study)}: {_latex(export.title)}. {_latex(describe(export.board))}}}",
+        f"\\caption{{{_latex(export.board.study)}: {_latex(export.title)}. {_latex(export.about)}}}",
         f"\\begin{{tabular}}{{{''.join('r' if column.is_number else 'l' for column in export.columns)}}}",
         "\\toprule",
         _row(_latex(column.head) for column in export.columns),
@@ -287,7 +290,9 @@ def to_json(export: Export) -> str:
     """Return the study's facts and one record for each row, numbers in full."""
     board = {name: value for name, value in asdict(export.board).items() if name != "rows"}
     rows = [export.record(row) for row in export.board.rows]
-    return json.dumps({**board, "looks": export.board.looks, "rows": rows}, indent=1, allow_nan=False) + "\n"
+    return (
+        json.dumps({**board, "comparisons": export.board.comparisons, "rows": rows}, indent=1, allow_nan=False) + "\n"
+    )
 
 
 def describe(board: Leaderboard) -> str:
@@ -295,7 +300,7 @@ def describe(board: Leaderboard) -> str:
     sizes = ", ".join(f"{board.data[split]} {split}" for split in ("train", "val", "test") if board.data.get(split))
     return (
         f"{board.data.get('name', '–')} ({sizes} samples). Mean ± half of the 95 % interval over seeds; differences "
-        f"are paired by seed. Verdicts by t tests at 5 %, corrected for {board.looks} looks (Holm)."
+        f"are paired by seed. Verdicts by t tests at 5 %, corrected for {board.comparisons} comparisons (Holm)."
     )
 
 

@@ -44,13 +44,13 @@ class Leaderboard:
         return list(dict.fromkeys(row.student for row in self.rows if row.role != "teacher"))
 
     @property
-    def looks(self) -> int:
-        """The number of looks that the verdicts are corrected for."""
+    def comparisons(self) -> int:
+        """The number of comparisons that the verdicts are corrected for."""
         return sum(gain.p is not None for row in self.rows for gain in row.gains.values())
 
     @property
     def is_fraction(self) -> bool:
-        """Whether the values are fractions, which are shown in percent."""
+        """True if the values are fractions, which are shown in percent."""
         return self.higher_is_better and all(0 <= v <= 1 for row in self.rows for v in row.values.values())
 
     def rows_of(self, student: str, role: str = "method") -> list[Row]:
@@ -144,10 +144,10 @@ def _number(value: Any) -> float | None:
 
 
 def _judged(rows: Sequence[Row], higher_is_better: bool) -> list[Row]:
-    """Return the rows with verdicts that are corrected for all looks, and the seeds that would decide the others."""
-    looks = [gain for row in rows for gain in row.gains.values()]
-    corrected = holm([math.nan if gain.p is None else gain.p for gain in looks])
-    words, level = verdicts([gain.mean for gain in looks], corrected, higher_is_better), level_of_next(corrected)
+    """Return the rows with verdicts, corrected for all comparisons, and the seeds that would decide the others."""
+    comparisons = [gain for row in rows for gain in row.gains.values()]
+    corrected = holm([math.nan if gain.p is None else gain.p for gain in comparisons])
+    words, level = verdicts([gain.mean for gain in comparisons], corrected, higher_is_better), level_of_next(corrected)
     judged = iter(
         [
             replace(
@@ -156,7 +156,7 @@ def _judged(rows: Sequence[Row], higher_is_better: bool) -> list[Row]:
                 verdict=str(word),
                 seeds_to_decide=seeds_to_decide(gain.mean, gain.spread or 0, level) if word == "undecided" else None,
             )
-            for gain, p, word in zip(looks, corrected, words, strict=True)
+            for gain, p, word in zip(comparisons, corrected, words, strict=True)
         ]
     )
     return [replace(row, gains={name: next(judged) for name in row.gains}) for row in rows]

@@ -32,9 +32,9 @@ class Gain:
         values: the differences by seed, of the seeds that both rows have.
         mean: their mean.
         spread: their standard deviation; None for one seed.
-        interval: the 95 % t interval of their mean, which isn't corrected for the number of looks.
+        interval: the 95 % t interval of their mean, which isn't corrected for the number of comparisons.
         p: the p value of their mean; None for one seed, and for differences that are all equal.
-        corrected_p: p, corrected by Holm for all looks of the leaderboard.
+        corrected_p: p, corrected by Holm for all comparisons of the leaderboard.
         verdict: beats, worse or undecided, by corrected_p.
         effect: the effect size d_z with Hedges' correction.
         seeds_to_decide: about how many seeds decide an undecided row, if mean and spread are as measured.

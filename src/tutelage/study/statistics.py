@@ -25,7 +25,7 @@ RESAMPLES = 2_000
 """The number of test sets that a bootstrap draws."""
 
 SAME = 1e-9
-"""The spread, relative to the largest difference, below which differences are equal but for rounding."""
+"""The size of a mean or spread, relative to the largest difference, below which it is an error of rounding."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,13 @@ def paired_test(differences: Sequence[float] | Array) -> PairedTest:
 
     d = np.asarray(differences, np.float64)
     known = np.isfinite(d)
+    rounding = SAME * np.where(known, abs(d), 0).max(-1, initial=0)
     n = known.sum(-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(known, d, 0).sum(-1) / np.where(n, n, np.nan)
         deviations = np.where(known, d - mean[..., None], 0)
         spread = np.sqrt((deviations**2).sum(-1) / np.where(n > 1, n - 1, np.nan))
-        spread = np.where(spread <= SAME * np.where(known, abs(d), 0).max(-1, initial=0), 0.0, spread)
+        mean, spread = (np.where(abs(x) <= rounding, 0.0, x) for x in (mean, spread))
         error, freedom = spread / np.sqrt(n), np.where(n > 1, n - 1, np.nan)
         half = t.ppf(0.975, freedom) * error
         statistic = np.where(spread > 0, mean / error, np.nan)
@@ -66,16 +67,16 @@ def paired_test(differences: Sequence[float] | Array) -> PairedTest:
 
 
 def holm(p: Sequence[float] | Array) -> Array:
-    """Correct p values (…, K) for the number of looks: p̃₍ᵢ₎ = max over j ≤ i of min(1, (K − j) p₍ⱼ₎), j = 0, 1, …
+    """Correct p values (…, K) for the number of comparisons: p̃₍ᵢ₎ = max over j ≤ i of min(1, (K − j) p₍ⱼ₎), j = 0, 1, …
 
-    The rate of studies with any wrong verdict is then at most that of one look, however the looks depend on each other.
-    NaN isn't a look and stays NaN. Holm, Scandinavian Journal of Statistics 1979.
+    The rate of studies with any wrong verdict is then at most that of one comparison, also if they depend.
+    NaN isn't a comparison and stays NaN. Holm, Scandinavian Journal of Statistics 1979.
     """
     values = np.asarray(p, np.float64)
     order = np.argsort(values, -1, kind="stable")  # NaN come last
-    looks = np.isfinite(values).sum(-1, keepdims=True) - np.arange(values.shape[-1])
+    comparisons = np.isfinite(values).sum(-1, keepdims=True) - np.arange(values.shape[-1])
     with np.errstate(invalid="ignore"):
-        scaled = np.minimum(np.take_along_axis(values, order, -1) * looks, 1)
+        scaled = np.minimum(np.take_along_axis(values, order, -1) * comparisons, 1)
     corrected = np.empty_like(values)
     np.put_along_axis(corrected, order, np.maximum.accumulate(scaled, -1), -1)
     return corrected
@@ -89,7 +90,7 @@ def verdicts(mean: Sequence[float] | Array, corrected: Array, higher_is_better: 
 
 
 def level_of_next(corrected: Sequence[float] | Array) -> float:
-    """Return the level that the next look has to pass: LEVEL / (the number of looks that aren't decided)."""
+    """Return the level that the next comparison has to pass: LEVEL / (the number of those that aren't decided)."""
     known = [p for p in np.asarray(corrected, np.float64).tolist() if math.isfinite(p)]
     return LEVEL / max(1, sum(p >= LEVEL for p in known))
 

@@ -140,31 +140,32 @@ def _heat(row: Row | None, largest: float, board: Leaderboard) -> Cell:
 
 
 def evidence(board: Leaderboard, root: Path) -> Section:
-    """Build the table of each look: the noise of seeds and, apart from it, that of the test set."""
-    looks = [(row, gain) for row in board.rows for gain in row.gains.values()]
-    if not looks:
+    """Build the table of each comparison: the noise of seeds and, apart from it, that of the test set."""
+    comparisons = [(row, gain) for row in board.rows for gain in row.gains.values()]
+    if not comparisons:
         raise MissingDataError("no row is compared")
     number = Number(board.is_fraction)
     head = [
-        "look", "verdict", f"gain{number.points}", "p", "p, Holm", "effect size", "seeds to decide",
-        "on other test samples", "McNemar's p by seed",
+        "comparison", "verdict", f"gain{number.points}", "p", "p, Holm", "effect size", "seeds to decide",
+        "on other test samples", "McNemar's p",
     ]  # fmt: skip
     rows = [
         [_text(f"{label(board, row)}, against {TITLES[gain.reference]}"), *_evidence(gain, number)]
-        for row, gain in looks
+        for row, gain in comparisons
     ]
     lead = (
         "Seeds: Student's t over paired differences; the effect size is their mean / spread (Hedges). Seeds to decide: "
         "at a power of 0.8, if mean and spread are as measured; from few seeds a rough number. Other test samples: the "
-        "95 % interval of the gain of the same trained models (paired bootstrap), and McNemar's exact test by seed."
+        "95 % interval of the gain of the same trained models (paired bootstrap). McNemar: the p values of his exact "
+        "test on the same predictions, the smallest and the largest of the seeds."
     )
-    return Section("Evidence", lead, [SortableTable("All looks", head, rows)])
+    return Section("Evidence", lead, [SortableTable("All comparisons", head, rows)])
 
 
 def _evidence(gain: Gain, number: Number) -> Sequence[Cell]:
     noise = gain.noise
     low, high = noise.interval if noise else (None, None)
-    tests = noise.mcnemar if noise else {}
+    tests = [*noise.mcnemar.values()] if noise else []
     return [
         _verdict(gain),
         _number(number.gain(gain), gain.mean),
@@ -174,7 +175,7 @@ def _evidence(gain: Gain, number: Number) -> Sequence[Cell]:
         ),
         Cell(f"{gain.seeds_to_decide:,}" if gain.seeds_to_decide else "–", gain.seeds_to_decide),
         _number(f"{number(low, None, '+')} to {number(high, None, '+')}" if noise else "–", low),
-        Cell(", ".join(f"{p:.2g}" for p in tests.values()) or "–", min(tests.values(), default=None)),
+        Cell(" to ".join(f"{p:.2g}" for p in (min(tests), max(tests))) if tests else "–", max(tests, default=None)),
     ]
 
 
