@@ -93,8 +93,8 @@ def build(
     rows = _judged([replace(row, gains=_gains(row, known)) for row in rows], higher_is_better)
     scores, notes = ({}, []) if root is None else _scores(root, trials)
     rows = [_with_noise(row, known, scores) for row in rows]
-    data = {key: results[0]["data"][key] for key in ("name", "train", "val", "test")} if results else {}
-    board = Leaderboard(study, data, metric, higher_is_better, command, versions or {}, rows, notes)
+    versions = dict(sorted((versions or {}).items()))
+    board = Leaderboard(study, _data(trials), metric, higher_is_better, command, versions, rows, notes)
     return replace(board, rows=sorted(rows, key=lambda row: _place(row, board)))
 
 
@@ -105,6 +105,12 @@ def _metric(results: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
         names = " and ".join(name for name, _ in metrics)
         raise ConfigError(f"the results are in {names}: expected one metric; set metric=… for all runs of the study.")
     return metrics[0] if metrics else ("metric", True)
+
+
+def _data(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Return the name and the sizes of the students' data."""
+    done = sorted((t for t in trials if t["result"]), key=lambda t: (t["role"] == "teacher", t["folder"]))
+    return {key: done[0]["result"]["data"][key] for key in ("name", "train", "val", "test")} if done else {}
 
 
 def _place(row: Row, board: Leaderboard) -> tuple[Any, ...]:

@@ -32,12 +32,10 @@ TITLES = {"alone": "alone", "kd": "KD"}
 
 
 def leaderboard(board: Leaderboard, root: Path) -> Section:
-    """Build the sortable table of all rows with results, with links to the runs' reports."""
-    rows = [row for row in board.rows if row.values]
+    """Build the sortable table of all rows, with links to the runs' reports, or to why there is none."""
     columns = _columns(board)
-    table = SortableTable(
-        "Rows with results", list(columns), [[cell(row) for cell in columns.values()] for row in rows]
-    )
+    rows = [[cell(row) for cell in columns.values()] for row in board.rows]
+    table = SortableTable("All rows", list(columns), rows)
     alerts: list[Block] = [Text(text, "warning") for text in warnings(board)]
     lead = (
         f"{describe(board)} A click on a column's head sorts by it. The best of many gains is partly luck: "
@@ -54,7 +52,7 @@ def _columns(board: Leaderboard) -> dict[str, Callable[[Row], Cell]]:
         columns["student"] = lambda row: _text(row.student)
     if len({row.teacher for row in board.rows if row.teacher}) > 1:
         columns["teacher"] = lambda row: _text(row.teacher)
-    columns[board.metric + number.unit] = lambda row: _number(number(row.mean, row.interval), row.mean)
+    columns[board.metric + number.unit] = lambda row: _mean(row, number)
     for name, title in TITLES.items():
         columns |= _gain_columns(name, title, number)
     return columns | {
@@ -68,6 +66,14 @@ def _columns(board: Leaderboard) -> dict[str, Callable[[Row], Cell]]:
             "", len(row.folders), links=[(str(s), report_of(row, s)) for s in row.folders]
         ),
     }
+
+
+def _mean(row: Row, number: Number) -> Cell:
+    """Return the mean ± half of its interval, or a link to why there is none."""
+    states = " ".join(dict.fromkeys(trial.state for trial in row.unfinished))
+    return (
+        _number(number(row.mean, row.interval), row.mean) if row.values else Cell("", links=[(states, "#not-finished")])
+    )
 
 
 def _gain_columns(name: str, title: str, number: Number) -> dict[str, Callable[[Row], Cell]]:
