@@ -6,6 +6,7 @@ import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,10 @@ def noise_of(models: Mapping[int, Scores], references: Mapping[int, Scores]) -> 
     """
     seeds = [seed for seed in models if seed in references]
     known = [by_seed[seed] for by_seed in (models, references) for seed in seeds]
-    common = set.intersection(*(set(scores.index.tolist()) for scores in known)) if known else set()
-    if not common:
+    common = reduce(np.intersect1d, [scores.index for scores in known]) if known else np.empty(0)
+    if not len(common):
         return None
-    values = np.stack([x.scores.values[np.isin(x.index, sorted(common))] for x in known])
+    values = np.stack([x.scores.values[np.isin(x.index, common)] for x in known])
     pairs = values.reshape(2, len(seeds), -1)
     scored, reference = pairs.astype(np.float64)
     interval = bootstrap_interval(scored, reference, known[0].scores.finish)

@@ -141,10 +141,11 @@ def bootstrap_interval(
         finish: the metric as a function of the mean score, such as the root of a mean of squares.
     """
     random, n = np.random.default_rng(0), scores.shape[1]
+    kinds, counts = np.unique(np.concatenate([scores, reference]), axis=1, return_counts=True)  # of samples
     draws = []
     for _ in range(RESAMPLES):
-        counts = np.bincount(random.integers(n, size=n), minlength=n)
-        means = ((model * counts).sum(1) / n for model in (scores, reference))
-        draws.append(np.subtract(*(finish(mean).mean() for mean in means)))
+        means = (kinds * random.multinomial(n, counts / n)).sum(1) / n
+        own, others = np.split(finish(means), 2)
+        draws.append(own.mean() - others.mean())
     low, high = np.quantile(draws, (0.025, 0.975))
     return float(low), float(high)
