@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-import numpy as np
 from torch import Tensor
 
 from tutelage.data.data_module import DataModule
@@ -17,7 +16,7 @@ from tutelage.report import value_sections
 from tutelage.structures import Batch
 from tutelage.tasks import value_checks
 from tutelage.tasks.base import Sections, Task
-from tutelage.tasks.sample_scores import SampleScores
+from tutelage.tasks.sample_scores import SampleScores, scores_of_errors
 from tutelage.utils.finding import Finding
 
 
@@ -85,9 +84,7 @@ class Regression(Task):
     @classmethod
     def sample_scores(cls, metric: str, predictions: Mapping[str, Any]) -> SampleScores | None:
         """Return the squared or absolute error of each sample; None for other metrics, and of several values."""
-        errors = predictions["estimates"] - predictions["targets"]
-        of_metric = {"rmse": SampleScores(errors[:, 0] ** 2, np.sqrt), "mae": SampleScores(abs(errors[:, 0]))}
-        return of_metric.get(metric) if errors.shape[1] == 1 else None
+        return scores_of_errors(metric, predictions["estimates"], predictions["targets"])
 
     @classmethod
     def report_sections(cls) -> Sections:

@@ -30,3 +30,10 @@ class SampleScores:
     def metric(self) -> float:
         """The metric over all samples."""
         return float(self.finish(self.values.mean(dtype=np.float64)))
+
+
+def scores_of_errors(metric: str, estimates: NDArray[Any], targets: NDArray[Any]) -> SampleScores | None:
+    """Return the squared or absolute errors of estimates (N, 1); None for other metrics, and for several values."""
+    errors = estimates - targets
+    of_metric = {"rmse": SampleScores(errors[:, 0] ** 2, np.sqrt), "mae": SampleScores(abs(errors[:, 0]))}
+    return of_metric.get(metric) if errors.shape[1] == 1 else None
