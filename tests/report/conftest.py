@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from playwright.sync_api import Browser, sync_playwright
 
 CONFIG = {
     "teacher": "resnet32x4", "student": "resnet8x4", "data": "digits", "method": "kd", "task": "classification",
@@ -159,21 +157,6 @@ def _result(reached: dict[str, list[float]], names: list[str], samples: int, ver
 
 def _write(file: Path, value: Any) -> None:
     file.write_text(json.dumps(value), "utf-8")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium from the system."""
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if executable is None:
-        pytest.fail(
-            "no Chromium on PATH, and these tests open the report in it: install it (apt-get install chromium)."
-        )
-    flags = ["--no-sandbox", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=flags)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

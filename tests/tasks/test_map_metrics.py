@@ -136,3 +136,20 @@ def test_responses_of_another_size_keep_their_meaning():
     assert torch.allclose(task_of(Density).response(counts, batch).sum((2, 3)), counts.sum((2, 3)), rtol=0.1)
     flow = task_of(Flow).response(torch.ones(2, 2, 4, 2), Batch(torch.zeros(1), torch.zeros(2, 2, 8, 8)))
     assert flow[0, :, 0, 0].tolist() == [4, 2]
+
+
+@pytest.mark.parametrize("kind", [Depth, Flow, Restoration, Density, Keypoints])
+def test_the_metric_is_that_of_the_samples_scores(kind):
+    """Then the noise of the test set is known; keypoints count visible points, so that images weigh differently."""
+    shape = (7, 2 if kind is Flow else 1, 16, 16)
+    targets = torch.rand(shape) * (torch.rand(shape) > 0.98) if kind is Keypoints else 0.2 + torch.rand(shape)
+    estimates = targets + 0.1 * torch.rand(shape)
+    task = task_of(kind, shape[1])
+    predictions = {name: x.numpy() for name, x in task.predictions(estimates, Batch(torch.zeros(7), targets)).items()}
+    for metric in (kind.metric, *kind.other_metrics):
+        scores = kind.sample_scores(metric, predictions)
+        if kind is Keypoints:
+            assert scores is None
+        else:
+            assert scores.values.shape == (7,)
+            assert scores.metric == pytest.approx(figures(kind, estimates, targets)[metric], rel=1e-4)

@@ -45,6 +45,38 @@ class WideTable(Table):
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A cell of a table: its text, the value that it is sorted by, a CSS class, and links as (text, address).
+
+    weight: how strongly the cell has the class's colour, from 0 to 1; None: only its text has it.
+    """
+
+    text: str
+    value: float | str | None = None
+    style: str = ""
+    links: Sequence[tuple[str, str]] = ()
+    weight: float | None = None
+
+
+@dataclass(frozen=True)
+class CellTable(Block):
+    """A table of cells over the whole width; the first column names the row."""
+
+    kind = "cells"
+    wide = True
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class SortableTable(CellTable):
+    """A table whose rows are sorted by a click on a column's head."""
+
+    kind = "sortable"
+
+
+@dataclass(frozen=True)
 class PropertyList(Block):
     """A list of (name, value) pairs."""
 

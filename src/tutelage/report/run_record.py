@@ -162,15 +162,15 @@ def _phase(run: RunRecord, folder: Path) -> PhaseRecord | None:
     facts = _try(run, folder / "phase.json", _json, dict)
     if facts is None:
         return None
-    metrics = _try(run, folder / "metrics.jsonl", _lines, list) or []
+    metrics = _try(run, folder / "metrics.jsonl", read_lines, list) or []
     return PhaseRecord(
         folder.name,
         str(facts.get("role")),
         facts,
         metrics,
-        _try(run, folder / "predictions.npz", _arrays, dict) or {},
+        _try(run, folder / "predictions.npz", read_arrays, dict) or {},
         _try(run, folder / "masks.npz", _masks, dict) or {},
-        _try(run, folder / "tables.npz", _arrays, dict) or {},
+        _try(run, folder / "tables.npz", read_arrays, dict) or {},
         _try(run, folder / "maps.npz", _maps, dict) or {},
     )
 
@@ -195,7 +195,7 @@ def _json(file: Path) -> Any:
     return json.loads(file.read_text("utf-8"))
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
+def read_lines(file: Path) -> list[dict[str, Any]]:
     """Read the lines of a .jsonl file, without the torn line that a killed run may leave."""
     lines = []
     for line in file.read_text("utf-8", errors="replace").splitlines():
@@ -208,8 +208,11 @@ def _lines(file: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _arrays(file: Path) -> dict[str, Any]:
-    """Read arrays by name; those of samples have `index` and are put in its order."""
+def read_arrays(file: Path) -> dict[str, Any]:
+    """Read arrays by name from a phase's .npz file; those of samples have `index` and are put in its order.
+
+    Raises: ValueError if arrays of samples differ in length, are empty or have numbers that aren't finite.
+    """
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         values = dict(arrays)
     if "index" not in values:

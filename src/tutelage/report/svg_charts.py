@@ -111,11 +111,13 @@ def draw_lines(
     return _svg(about, WIDTH, HEIGHT, parts)
 
 
-def _grid(across: Axis, up: Axis, x: str, tick: Callable[[float], str]) -> str:
+def _grid(
+    across: Axis, up: Axis, x: str, tick: Callable[[float], str], x_tick: Callable[[float], str] = format_tick
+) -> str:
     parts = [_rule("axis", LEFT, BOTTOM, RIGHT, BOTTOM), _text((LEFT + RIGHT) / 2, HEIGHT - 4, x, style="name")]
     for v in up.ticks():
         parts += [_rule("grid", LEFT, up(v), RIGHT, up(v)), _text(LEFT - 7, up(v) + 4, tick(v), "end")]
-    return "".join([*parts, *(_text(across(v), BOTTOM + 17, format_tick(v)) for v in across.ticks())])
+    return "".join([*parts, *(_text(across(v), BOTTOM + 17, x_tick(v)) for v in across.ticks())])
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,74 @@ def draw_intervals(
 def _clipped(bounds: tuple[float, float], within: tuple[float, float]) -> tuple[float, float]:
     low, high = (min(max(bound, within[0]), within[1]) for bound in bounds)
     return low, high
+
+
+def draw_gains(
+    about: str, rows: Sequence[ChartRow], x: str, value_text: Callable[[float], str], tick: Callable[[float], str]
+) -> Markup:
+    """Draw a row for each gain: seeds as dots, the mean as a bar, its interval as a line, and no gain as a rule."""
+    labels = [_shorten(row.label, 26) for row in rows]
+    left, step = 24 + LETTER * 0.8 * max(map(len, labels)), 26.0
+    bottom = TOP + step * len(rows)
+    across = axis_over([0.0, *(v for row in rows for v in (*row.values, *(row.interval or ())))], left, RIGHT - 6)
+    parts = [_text((left + RIGHT) / 2, bottom + 36, x, style="name")]
+    for v in across.ticks(8):
+        parts += [_rule("grid", across(v), TOP, across(v), bottom), _text(across(v), bottom + 17, tick(v))]
+    parts.append(_rule("axis", across(0), TOP, across(0), bottom))
+    for i, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        y, middle = TOP + step * (i + 0.5), across(row.mean)
+        interval = f" ({value_text(row.interval[0])} to {value_text(row.interval[1])})" if row.interval else ""
+        drawn = [_text(left - 10, y + 4, label, "end")]
+        drawn += [_rule("whisker", across(row.interval[0]), y, across(row.interval[1]), y)] if row.interval else []
+        drawn += [_dot("seed", across(v), y, 3, value_text(v)) for v in row.values]
+        drawn.append(_rule("mean", middle, y - 8, middle, y + 8))
+        parts.append(_group(row.style, f"{row.label}: {value_text(row.mean)}{interval}", drawn))
+    return _svg(about, WIDTH, bottom + 42, parts)
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """A model of a cost and a metric, in a CSS class; is_named: whether its label is drawn away from the front too."""
+
+    style: str
+    label: str
+    cost: float
+    metric: float
+    is_named: bool = False
+
+
+def draw_front(
+    about: str,
+    points: Sequence[CostPoint],
+    front: Sequence[CostPoint],
+    *,
+    x: str,
+    cost_text: Callable[[float], str],
+    tick: Callable[[float], str],
+) -> Markup:
+    """Draw metrics over costs, on a logarithmic scale if they are far apart, and the Pareto front as a stepped line.
+
+    Of the points on the front and the named ones, those get their label that have room for it, the front's first.
+    """
+    costs = [point.cost for point in points]
+    across = axis_over(costs, LEFT, RIGHT - 20, log=min(costs) > 0 and max(costs) / min(costs) > 5, margin=0.12)
+    up = axis_over([point.metric for point in points], BOTTOM, TOP + 8)
+    parts = [_grid(across, up, x, tick, cost_text)]
+    corners = [(across(p.cost), up(p.metric)) for p in front]
+    steps = [f"M{corners[0][0]:.1f} {corners[0][1]:.1f}", *(f"H{a:.1f}V{b:.1f}" for a, b in corners[1:])]
+    parts.append(_group("student", "Pareto front", [f'<path class="line level" d="{"".join(steps)}"/>']))
+    placed: list[Point] = []
+    for p in sorted(points, key=lambda p: p not in front):
+        title = f"{p.label}: {tick(p.metric)}, {cost_text(p.cost)}"
+        drawn = [_dot("dot", across(p.cost), up(p.metric), 4, title)]
+        is_left = across(p.cost) < (LEFT + RIGHT) / 2
+        place = across(p.cost) + (7 if is_left else -7), up(p.metric) - 6
+        is_free = all(abs(place[1] - y) > 13 or abs(place[0] - x) > 150 for x, y in placed)
+        if (p.is_named or p in front) and is_free:
+            placed.append(place)
+            drawn.append(_text(*place, _shorten(p.label, 20), "start" if is_left else "end"))
+        parts.append(_group(p.style, title, drawn))
+    return _svg(about, WIDTH, HEIGHT, parts)
 
 
 def draw_scatter(about: str, style: str, points: Sequence[Point], *, x: str, y: str) -> Markup:

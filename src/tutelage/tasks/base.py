@@ -18,6 +18,7 @@ from tutelage.nn.feature_extractor import respond
 from tutelage.report.components import Section
 from tutelage.report.run_record import RunRecord
 from tutelage.structures import Batch
+from tutelage.tasks.sample_scores import SampleScores
 from tutelage.utils.finding import Finding
 
 Sections = Mapping[str, Callable[[RunRecord], Section]]
@@ -166,6 +167,18 @@ class Task(ABC):
     ) -> list[Finding]:
         """Judge a trained teacher by its metrics on validation samples: is it better than chance?"""
         return []
+
+    @classmethod
+    def sample_scores(cls, metric: str, predictions: Mapping[str, Any]) -> SampleScores | None:
+        """Return the samples' scores of which a metric is the mean; here the predictions with the metric's name.
+
+        None if the metric isn't such a mean.
+
+        Args:
+            metric: the name of the metric.
+            predictions: arrays (N, …) by name, as `predictions` returns them.
+        """
+        return SampleScores(predictions[metric]) if metric in predictions else None
 
     @classmethod
     def report_sections(cls) -> Sections:

@@ -16,6 +16,7 @@ from tutelage.report import prediction_sections
 from tutelage.structures import Batch
 from tutelage.tasks import class_checks, class_weights
 from tutelage.tasks.base import Sections, Task
+from tutelage.tasks.sample_scores import SampleScores
 from tutelage.utils.finding import Finding
 
 CLASS_SECTIONS: Sections = {
@@ -79,6 +80,13 @@ class Classification(Task):
         """Compare the accuracy with chance, the most frequent class and a linear classifier."""
         linear = class_checks.compare_with_linear(values["accuracy"], class_checks.linear_accuracy(data))
         return [*class_checks.judge_by_shares(values, tables, data), *linear]
+
+    @classmethod
+    def sample_scores(cls, metric: str, predictions: Mapping[str, Any]) -> SampleScores | None:
+        """Return whether each prediction is right; None for metrics other than accuracy."""
+        if metric != "accuracy":
+            return None
+        return SampleScores(predictions["probabilities"].argmax(1) == predictions["targets"])
 
     @classmethod
     def report_sections(cls) -> Sections:

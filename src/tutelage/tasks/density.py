@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from tutelage.tasks.base import Sections
 from tutelage.tasks.density_metrics import count_figures, counts
 from tutelage.tasks.map_metrics import Measure
 from tutelage.tasks.maps import MapTask
+from tutelage.tasks.sample_scores import SampleScores, scores_of_errors
 from tutelage.utils.finding import Finding
 
 
@@ -55,6 +56,11 @@ class Density(MapTask):
     def check_data(self, data: DataModule) -> list[Finding]:
         """Check what is known, and that maps add up to whole numbers of objects."""
         return map_checks.check_known(data) + map_checks.check_counts(data)
+
+    @classmethod
+    def sample_scores(cls, metric: str, predictions: Mapping[str, Any]) -> SampleScores | None:
+        """Return the error of each sample's count; None for images of several kinds of objects."""
+        return scores_of_errors(metric, predictions["counts"], predictions["targets"])
 
     @classmethod
     def report_sections(cls) -> Sections:

@@ -16,6 +16,7 @@ from tutelage.report import value_sections
 from tutelage.structures import Batch
 from tutelage.tasks import value_checks
 from tutelage.tasks.base import Sections, Task
+from tutelage.tasks.sample_scores import SampleScores, scores_of_errors
 from tutelage.utils.finding import Finding
 
 
@@ -79,6 +80,11 @@ class Regression(Task):
     ) -> list[Finding]:
         """Compare R² with that of the mean, which is 0, and with that of a linear model."""
         return value_checks.judge_r2(values["r2"], value_checks.linear_r2(data))
+
+    @classmethod
+    def sample_scores(cls, metric: str, predictions: Mapping[str, Any]) -> SampleScores | None:
+        """Return the squared or absolute error of each sample; None for other metrics, and of several values."""
+        return scores_of_errors(metric, predictions["estimates"], predictions["targets"])
 
     @classmethod
     def report_sections(cls) -> Sections:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 State = Literal["done", "paused", "failed", "lost"]
-"""The ways in which a job ends: done; paused after the epoch that it names; failed, for a reason; lost: its process died."""
+"""The ways in which a job ends: done, paused after the epoch that it names, failed, or lost with its process."""
 
 
 @dataclass(frozen=True)

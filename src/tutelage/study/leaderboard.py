@@ -1,0 +1,193 @@
+"""The leaderboard of a study: its rows with their gains over the student alone and over KD, and the verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tutelage.errors import CheckpointError, ConfigError
+from tutelage.study.rows import ROLES, Gain, Key, Row, Trial, gather
+from tutelage.study.sample_noise import Scores, noise_of, read_scores
+from tutelage.study.statistics import holm, level_of_next, paired_test, seeds_to_decide, verdicts
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The rows of a study: teachers first, then each student alone and its methods, the best mean first.
+
+    Args:
+        study: the study's name.
+        data: the data's name and sizes.
+        metric: the decisive metric.
+        higher_is_better: whether more of it is better.
+        command: the command that repeats the study.
+        versions: the versions of the packages that trained it.
+        rows: the rows.
+        notes: files that couldn't be read.
+    """
+
+    study: str
+    data: Mapping[str, Any]
+    metric: str
+    higher_is_better: bool
+    command: str
+    versions: Mapping[str, str]
+    rows: Sequence[Row]
+    notes: Sequence[str] = ()
+
+    @property
+    def students(self) -> list[str]:
+        """The students' names."""
+        return list(dict.fromkeys(row.student for row in self.rows if row.role != "teacher"))
+
+    @property
+    def comparisons(self) -> int:
+        """The number of comparisons that the verdicts are corrected for."""
+        return sum(gain.p is not None for row in self.rows for gain in row.gains.values())
+
+    @property
+    def is_fraction(self) -> bool:
+        """True if the values are fractions, which are shown in percent."""
+        return self.higher_is_better and all(0 <= v <= 1 for row in self.rows for v in row.values.values())
+
+    def rows_of(self, student: str, role: str = "method") -> list[Row]:
+        """Return a student's rows of a role that have results."""
+        return [row for row in self.rows if (row.student, row.role) == (student, role) and row.values]
+
+    def better(self, difference: float) -> float:
+        """Return a difference with the sign that makes more the better."""
+        return difference if self.higher_is_better else -difference
+
+    def choice(self, student: str) -> Row | None:
+        """Return the best mean among the methods that beat the student alone, else the student alone; None without."""
+        helpful = [row for row in self.rows_of(student) if row.verdict("alone") == "beats"]
+        return next(iter([*helpful, *self.rows_of(student, "alone")]), None)
+
+
+def build(
+    trials: Sequence[Trial],
+    *,
+    study: str = "study",
+    command: str = "",
+    versions: Mapping[str, str] | None = None,
+    root: Path | None = None,
+) -> Leaderboard:
+    """Build the leaderboard; the same results give the same, in whichever order the trials come.
+
+    Args:
+        trials: the study's trainings.
+        study: the study's name.
+        command: the command that repeats it.
+        versions: the versions of the packages that trained it.
+        root: the study's folder, for the predictions of its runs; None: the noise of the test set stays unknown.
+
+    Raises: ConfigError if the trials have different metrics.
+    """
+    results = [trial["result"] for trial in trials if trial["result"]]
+    metric, higher_is_better = _metric(results)
+    rows = gather(trials, metric)
+    known = {row.key: row for row in rows}
+    rows = _judged([replace(row, gains=_gains(row, known)) for row in rows], higher_is_better)
+    scores, notes = ({}, []) if root is None else _scores(root, trials)
+    rows = [_with_noise(row, known, scores) for row in rows]
+    versions = dict(sorted((versions or {}).items()))
+    board = Leaderboard(study, _data(trials), metric, higher_is_better, command, versions, rows, notes)
+    return replace(board, rows=sorted(rows, key=lambda row: _place(row, board)))
+
+
+def _metric(results: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
+    """Return the results' metric, and whether more of it is better."""
+    metrics = sorted({(result["metric"], result["higher_is_better"]) for result in results})
+    if len(metrics) > 1:
+        names = " and ".join(name for name, _ in metrics)
+        raise ConfigError(f"the results are in {names}: expected one metric; set metric=… for all runs of the study.")
+    return metrics[0] if metrics else ("metric", True)
+
+
+def _data(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Return the name and the sizes of the students' data."""
+    done = sorted((t for t in trials if t["result"]), key=lambda t: (t["role"] == "teacher", t["folder"]))
+    return {key: done[0]["result"]["data"][key] for key in ("name", "train", "val", "test")} if done else {}
+
+
+def _place(row: Row, board: Leaderboard) -> tuple[Any, ...]:
+    """Return a row's place: by role and student, then the best mean, and those without results last."""
+    mean = math.inf if row.mean is None else -board.better(row.mean)
+    return row.role != "teacher", row.student, ROLES.index(row.role), mean, row.method, row.teacher
+
+
+def _references(row: Row, known: Mapping[Key, Row]) -> dict[str, Row]:
+    """Return the rows that a method is compared with: the student alone, and KD by the same teacher, else by any."""
+    taught = [r for r in known.values() if (r.role, r.student, r.method) == ("method", row.student, "kd")]
+    same = [r for r in taught if r.teacher == row.teacher]
+    alone = [known[key] for key in known if key == ("alone", row.student, "", "alone")]
+    found = {"alone": alone, "kd": same or taught}
+    return {name: rows[0] for name, rows in found.items() if rows and row.role == "method" and row.method != name}
+
+
+def _gains(row: Row, known: Mapping[Key, Row]) -> dict[str, Gain]:
+    """Return the gains of a method over its references, by seed; none where they have no seed in common."""
+    gains = {}
+    for name, reference in _references(row, known).items():
+        values = {seed: v - reference.values[seed] for seed, v in row.values.items() if seed in reference.values}
+        if values:
+            test = paired_test(list(values.values()))
+            low, high = (_number(bound) for bound in test.interval)
+            interval = None if low is None or high is None else (low, high)
+            gains[name] = Gain(
+                name, reference.teacher, values, float(test.mean), _number(test.spread), interval,
+                _number(test.p), effect=_number(test.effect),
+            )  # fmt: skip
+    return gains
+
+
+def _number(value: Any) -> float | None:
+    """Return a number as a float; None for NaN."""
+    return None if math.isnan(value) else float(value)
+
+
+def _judged(rows: Sequence[Row], higher_is_better: bool) -> list[Row]:
+    """Return the rows with verdicts, corrected for all comparisons, and the seeds that would decide the others."""
+    comparisons = [gain for row in rows for gain in row.gains.values()]
+    corrected = holm([math.nan if gain.p is None else gain.p for gain in comparisons])
+    words, level = verdicts([gain.mean for gain in comparisons], corrected, higher_is_better), level_of_next(corrected)
+    judged = iter(
+        [
+            replace(
+                gain,
+                corrected_p=_number(p),
+                verdict=str(word),
+                seeds_to_decide=seeds_to_decide(gain.mean, gain.spread or 0, level) if word == "undecided" else None,
+            )
+            for gain, p, word in zip(comparisons, corrected, words, strict=True)
+        ]
+    )
+    return [replace(row, gains={name: next(judged) for name in row.gains}) for row in rows]
+
+
+def _scores(root: Path, trials: Sequence[Trial]) -> tuple[dict[str, Scores], list[str]]:
+    """Return the scores on the test samples by folder, and notes on those that can't be read."""
+    scores, notes = {}, []
+    for trial in sorted(trials, key=lambda trial: trial["folder"]):
+        if trial["state"] == "done" and trial["result"] and trial["role"] != "teacher":
+            try:
+                found = read_scores(root / trial["folder"], trial["result"])
+            except CheckpointError as error:
+                notes.append(str(error))
+                continue
+            scores.update({} if found is None else {trial["folder"]: found})
+    return scores, notes
+
+
+def _with_noise(row: Row, known: Mapping[Key, Row], scores: Mapping[str, Scores]) -> Row:
+    """Return a row with the noise of the test set in its gains."""
+
+    def of(row: Row) -> dict[int, Scores]:
+        return {seed: scores[folder] for seed, folder in row.folders.items() if folder in scores}
+
+    references = _references(row, known)
+    gains = {name: replace(gain, noise=noise_of(of(row), of(references[name]))) for name, gain in row.gains.items()}
+    return replace(row, gains=gains)
