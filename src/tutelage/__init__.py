@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tutelage.models.serialization import load as load
     from tutelage.objective.term import Term as Term
     from tutelage.objective.terms import Terms as Terms
+    from tutelage.study.compare import FinishedStudy as FinishedStudy
+    from tutelage.study.compare import compare as compare
 
 __version__ = "0.1.0"
 
@@ -40,6 +42,8 @@ PARTS = {
     "resume": "api",
     "build_cache": "api",
     "FinishedRun": "api",
+    "compare": "study.compare",
+    "FinishedStudy": "study.compare",
     "Keys": "config.keys",
     "load": "models.serialization",
     "TutelageError": "errors",

@@ -90,11 +90,12 @@ class KeyValueCommand(TextCommand):
         run_keys = {key: field for key, field in Config.model_fields.items() if key not in TrainerSettings.model_fields}
         trainer_keys = {key: Config.model_fields[key] for key in TrainerSettings.model_fields}
         for title, fields in (("Keys: models, method and data", run_keys), ("Keys: training", trainer_keys)):
-            print_table(title, ("key", "default", "range", "meaning"), [_row(key, f) for key, f in fields.items()])
+            print_table(title, ("key", "default", "range", "meaning"), [key_row(key, f) for key, f in fields.items()])
             print_lines("")
 
 
-def _row(key: str, field: FieldInfo) -> tuple[str, ...]:
+def key_row(key: str, field: FieldInfo) -> tuple[str, ...]:
+    """Return a key with its default, its range and its meaning."""
     default = "none" if field.default is None else field.default
     return key, str(default), ", ".join(_limits([field.annotation, *field.metadata])), field.description or ""
 

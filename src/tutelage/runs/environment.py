@@ -20,9 +20,7 @@ def describe(fabric: Any, data: DataModule) -> dict[str, Any]:
     """Return what environment.json records: versions, hardware, revision and the data's fingerprint."""
     cuda = torch.cuda.get_device_name() if fabric.device.type == "cuda" else None
     return {
-        "tutelage": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
+        **versions(),
         "platform": platform.platform(),
         "cpu": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
@@ -32,6 +30,11 @@ def describe(fabric: Any, data: DataModule) -> dict[str, Any]:
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "data": data.fingerprint,
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this package, of torch and of Python."""
+    return {"tutelage": __version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def _revision() -> str | None:

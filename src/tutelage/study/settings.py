@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,12 +14,18 @@ from tutelage.config import parsing, schema
 from tutelage.config.kinds import Network, Spec
 from tutelage.errors import ConfigError
 from tutelage.study import engines
+from tutelage.utils.files import write_text
 from tutelage.utils.key_types import EntryTypes, NameOrPath, to_plain
 from tutelage.utils.validation import describe_faults
 
 NetworkSpecs = Annotated[list[NameOrPath | Network], Field(max_length=64)]
 Teachers = Annotated[list[NameOrPath | Network | NetworkSpecs], Field(max_length=64)]
 MethodEntry = Annotated[Spec, EntryTypes({"name": str}, keys=True)]
+
+FILE = "study.yaml"
+"""The file of a study's folder with its keys, from which it goes on and can be repeated."""
+LISTS = ("students", "teachers", "methods")
+"""The keys of a study that grow when it is called again."""
 
 TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
 STEPS = re.compile(r"(\d+)\s*steps")
@@ -91,12 +98,53 @@ def read(
 ) -> tuple[StudySettings, dict[str, Any]]:
     """Return a study's settings, and the keys of all its runs; the later of file, words and values win.
 
+    A study that is there already has its own keys, and gets the students, teachers and methods that it doesn't have.
+
     Raises: ConfigError that lists all faults.
     """
     kinds = {**schema.key_types(), **key_types()}
     given = parsing.read_file(file, kinds) if file is not None else {}
     given = {**given, **parsing.parse_pairs(words, kinds), **(values or {})}
-    return separate({key: to_plain(value) for key, value in given.items()})
+    given = _in_plural({key: to_plain(value) for key, value in given.items()})
+    _refuse_objects(given)
+    recorded = Path(given.get("out") or StudySettings.model_fields["out"].default) / FILE
+    before = parsing.read_file(recorded, kinds) if recorded.is_file() else {}
+    grown = {key: [*before[key], *(x for x in given[key] if x not in before[key])] for key in LISTS if
+             key in before and isinstance(given.get(key), list)}  # fmt: skip
+    return separate({**before, **given, **grown})
+
+
+def _refuse_objects(given: Mapping[str, Any]) -> None:
+    """Refuse values that another process can't read by name.
+
+    Raises: ConfigError.
+    """
+    for key, value in given.items():
+        try:
+            json.dumps(value)
+        except TypeError as error:
+            raise ConfigError(
+                f"{key}={type(value).__name__} …: a study's runs are processes of their own, which read everything by "
+                "name: give a name, such as python:MODULE:CALLABLE."
+            ) from error
+
+
+def write(settings: StudySettings, keys: Mapping[str, Any]) -> None:
+    """Write a study's keys into its folder."""
+    write_text(Path(settings.out) / FILE, parsing.dump({**settings.model_dump(), **keys}))
+
+
+def _in_plural(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keys with a run's student, teacher and method as the study's only ones.
+
+    Raises: ConfigError for a key that is set twice.
+    """
+    if twice := [key for key, plural in SINGULAR.items() if key in given and plural in given]:
+        raise ConfigError(f"{twice[0]} and {SINGULAR[twice[0]]} are both set: leave one of them out.")
+    return {
+        SINGULAR.get(key, key): value if key not in SINGULAR else [] if value in (None, "none") else [value]
+        for key, value in given.items()
+    }
 
 
 def separate(given: Mapping[str, Any]) -> tuple[StudySettings, dict[str, Any]]:
@@ -104,14 +152,9 @@ def separate(given: Mapping[str, Any]) -> tuple[StudySettings, dict[str, Any]]:
 
     Raises: ConfigError for keys that a study sets itself, and for a key that is set twice.
     """
+    given = _in_plural(given)
     own = {key: value for key, value in given.items() if key in StudySettings.model_fields}
-    for key, plural in SINGULAR.items():
-        if key in given:
-            if plural in own:
-                raise ConfigError(f"{key} and {plural} are both set: leave one of them out.")
-            value = given[key]
-            own[plural] = [] if value in (None, "none") else [value]
-    keys = {key: value for key, value in given.items() if key not in (*StudySettings.model_fields, *SINGULAR)}
+    keys = {key: value for key, value in given.items() if key not in StudySettings.model_fields}
     if fixed := [key for key in keys if key in OF_STUDY]:
         raise ConfigError(f"{fixed[0]}={keys[fixed[0]]}: a study sets it for each of its runs: leave it out.")
     try:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import ConfigError, Interrupted
+from tutelage.runs import environment
 from tutelage.study import engines, halving
 from tutelage.study.engines.base import Ended, Engine, Job
 from tutelage.study.plan import KD, Planner
-from tutelage.study.settings import StudySettings
+from tutelage.study.settings import StudySettings, write
 from tutelage.study.store import Store, StoredTrial, owner_name
 from tutelage.study.trial import resolved
 from tutelage.utils import checksums
@@ -47,7 +48,9 @@ class Study:
             raise ConfigError(next(trial.fault for trial in trials if trial.role == "alone"))
         self.store = Store(self.folder)
         self._refuse_other_keys(planner.keys)
+        self.store.set_default("versions", environment.versions())
         self.added = self.store.add(trials)
+        write(settings, keys)
         self.owner, self.signed = owner_name(), -SIGN_EVERY
 
     def _refuse_other_keys(self, keys: Mapping[str, Any]) -> None:
