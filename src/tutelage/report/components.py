@@ -276,7 +276,7 @@ def format_bytes(value: Any) -> str:
 
 def escape_breakable(text: Any) -> Markup:
     """Escape a text and allow line breaks after the joints of its words, so that long names don't break within one."""
-    joints = r"(?<=[_/\\|])(?=[^\s])|(?<=[.:-])(?=[^\W\d_])"
+    joints = r"(?<=[_/\\|])(?=[^\s])|(?<=[.:-])(?=[^\W\d_])|(?<=\w[+*])(?=[^\W\d_])"
     return Markup("<wbr>").join(escape_text(part) for part in re.split(joints, str(text)))
 
 

@@ -117,7 +117,9 @@ def _grid(
     parts = [_rule("axis", LEFT, BOTTOM, RIGHT, BOTTOM), _text((LEFT + RIGHT) / 2, HEIGHT - 4, x, style="name")]
     for v in up.ticks():
         parts += [_rule("grid", LEFT, up(v), RIGHT, up(v)), _text(LEFT - 7, up(v) + 4, tick(v), "end")]
-    return "".join([*parts, *(_text(across(v), BOTTOM + 17, x_tick(v)) for v in across.ticks())])
+    room = (RIGHT - LEFT) / LETTER / (1 + max(len(x_tick(v)) for v in across.ticks()))
+    ticks = across.ticks(max(3, min(6, int(room))))
+    return "".join([*parts, *(_text(across(v), BOTTOM + 17, x_tick(v)) for v in ticks)])
 
 
 @dataclass(frozen=True)
@@ -171,12 +173,12 @@ def draw_gains(
     about: str, rows: Sequence[ChartRow], x: str, value_text: Callable[[float], str], tick: Callable[[float], str]
 ) -> Markup:
     """Draw a row for each gain: seeds as dots, the mean as a bar, its interval as a line, and no gain as a rule."""
-    labels = [_shorten(row.label, 26) for row in rows]
-    left, step = 24 + LETTER * 0.8 * max(map(len, labels)), 26.0
+    labels = [_shorten(row.label, 18) for row in rows]
+    left, step = 24 + LETTER * max(map(len, labels)), 26.0
     bottom = TOP + step * len(rows)
     across = axis_over([0.0, *(v for row in rows for v in (*row.values, *(row.interval or ())))], left, RIGHT - 6)
     parts = [_text((left + RIGHT) / 2, bottom + 36, x, style="name")]
-    for v in across.ticks(8):
+    for v in across.ticks(6):
         parts += [_rule("grid", across(v), TOP, across(v), bottom), _text(across(v), bottom + 17, tick(v))]
     parts.append(_rule("axis", across(0), TOP, across(0), bottom))
     for i, (row, label) in enumerate(zip(rows, labels, strict=True)):
