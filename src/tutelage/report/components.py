@@ -210,7 +210,7 @@ class Unit:
         """Format a difference with its sign; a dash if it isn't a number."""
         if not is_number(value):
             return "–"
-        text = f"{100 * value:+.2f}" if self.percent else f"{value:+.3g}"
+        text = f"{100 * value:+z.2f}" if self.percent else f"{value:+z.3g}"
         return text.replace("-", "−")
 
     @property

@@ -214,7 +214,7 @@ def draw_front(
 ) -> Markup:
     """Draw metrics over costs, on a logarithmic scale if they are far apart, and the Pareto front as a stepped line.
 
-    Of the points on the front and the named ones, those get their label that have room for it, the front's first.
+    Of the points on the front and the named ones, those get their label that have room for it, the front's best first.
     """
     costs = [point.cost for point in points]
     across = axis_over(costs, LEFT, RIGHT - 20, log=min(costs) > 0 and max(costs) / min(costs) > 5, margin=0.12)
@@ -224,7 +224,7 @@ def draw_front(
     steps = [f"M{corners[0][0]:.1f} {corners[0][1]:.1f}", *(f"H{a:.1f}V{b:.1f}" for a, b in corners[1:])]
     parts.append(_group("student", "Pareto front", [f'<path class="line level" d="{"".join(steps)}"/>']))
     placed: list[Point] = []
-    for p in sorted(points, key=lambda p: p not in front):
+    for p in [*reversed(front), *(p for p in points if p not in front)]:
         title = f"{p.label}: {tick(p.metric)}, {cost_text(p.cost)}"
         drawn = [_dot("dot", across(p.cost), up(p.metric), 4, title)]
         is_left = across(p.cost) < (LEFT + RIGHT) / 2
