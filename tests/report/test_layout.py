@@ -111,6 +111,8 @@ def test_cards_are_as_high_as_their_content(complete_run, browser):
         ("97.5 %", ["97.5 %"]),
         ("−3.2 to +0.5", ["−3.2 to +0.5"]),
         ("1e-05", ["1e-05"]),
+        ("1e+05", ["1e+05"]),
+        ("ce+0.5*kd+at", ["ce+0.5*", "kd+", "at"]),
         ("C:\\here", ["C:\\", "here"]),
         ("<b>_x", ["&lt;b&gt;_", "x"]),
     ],

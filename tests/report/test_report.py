@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tutelage.errors import CheckpointError
-from tutelage.report.components import format_count, format_decimal, format_duration
+from tutelage.report.components import Unit, format_count, format_decimal, format_duration
 from tutelage.report.html import AFTER, BEFORE
 from tutelage.report.run_record import read
 from tutelage.report.summary_sections import verdict
@@ -302,3 +302,11 @@ def test_importing_the_report_loads_nothing_heavy():
 def test_a_report_of_many_classes_is_written(make_run, tmp_path):
     run = make_run(tmp_path / "run", classes=2100)
     assert "Most confused" in write(run).read_text("utf-8")
+
+
+def test_a_difference_of_nothing_has_no_minus():
+    assert (Unit(True).difference(-1e-6), Unit(False).difference(-0.0), Unit(True)(0.5)) == (
+        "+0.00",
+        "+0",
+        "50.0\u00a0%",
+    )

@@ -46,10 +46,16 @@ def test_some_students_are_helped(trials):
 
 
 def test_it_does_not_help(trials):
-    answer = answers.does_it_help(build(trials({"kd": -0.03, "at": 0.0})))
+    answer = answers.does_it_help(build(trials({"kd": -0.03, "at": -0.05})))
     assert (answer.tone, answer.headline) == ("worse", "Distillation doesn't help")
+    assert answer.sentence.startswith("No. Of 2 methods, none beats the student trained alone, 2 are worse.")
+
+
+def test_a_method_that_may_help_leaves_it_undecided(trials):
+    answer = answers.does_it_help(build(trials({"kd": -0.03, "at": 0.0})))
+    assert (answer.tone, answer.headline) == ("undecided", "Undecided")
     assert answer.sentence.startswith(
-        "No. Of 2 methods, none beats the student trained alone, 1 is worse, 1 is undecided"
+        "Not known yet. Of 2 methods, none beats the student trained alone, 1 is worse, 1 is undecided"
     )
 
 

@@ -132,6 +132,27 @@ def test_the_contrast_check_finds_poor_contrast(file, browser):
     tab.close()
 
 
+LONG = {"kd": 0.03, "ce+250*at+0.5*reviewkd+semckd": 0.0, "[{name: ce}, {name: dkd, warmup: 3, weight: 0.5}]": -0.03}
+OUTSIDE = """() => [...document.querySelectorAll('.block *, .verdict *')].filter(e => {
+  if (e.matches('wbr, svg :not(text)') || e.closest('.scroll, .hidden, details:not([open])')) return false;
+  const frame = (e.closest('svg') || e.closest('.block, .verdict')).getBoundingClientRect();
+  const box = e.getBoundingClientRect();
+  return box.right > frame.right + 8 || box.left < frame.left - 2;
+}).map(e => e.outerHTML.slice(0, 80))"""
+
+
+@pytest.mark.parametrize("size", [(1280, 900), (390, 844)])
+def test_long_names_stay_inside(made, browser, tmp_path, size):
+    students = ["timm:mobilenetv4_conv_small.e2400_r224_in1k", "python:my_project.models.students:tiny_network"]
+    trials = made(LONG, students=students, teacher="runs/2026-11-30/teacher_resnet50.a1_in1k-and-more")
+    for number, trial in enumerate(trials):
+        trial["result"]["student"]["seconds"] = 3_000.0 * (1 + number % 7)
+    tab = opened(browser, page.write(build(trials), tmp_path), viewport={"width": size[0], "height": size[1]})
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.evaluate(OUTSIDE) == []
+    tab.close()
+
+
 # sorting
 
 

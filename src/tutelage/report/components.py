@@ -210,7 +210,7 @@ class Unit:
         """Format a difference with its sign; a dash if it isn't a number."""
         if not is_number(value):
             return "–"
-        text = f"{100 * value:+.2f}" if self.percent else f"{value:+.3g}"
+        text = f"{100 * value:+z.2f}" if self.percent else f"{value:+z.3g}"
         return text.replace("-", "−")
 
     @property
@@ -276,7 +276,7 @@ def format_bytes(value: Any) -> str:
 
 def escape_breakable(text: Any) -> Markup:
     """Escape a text and allow line breaks after the joints of its words, so that long names don't break within one."""
-    joints = r"(?<=[_/\\|])(?=[^\s])|(?<=[.:-])(?=[^\W\d_])"
+    joints = r"(?<=[_/\\|])(?=[^\s])|(?<=[.:-])(?=[^\W\d_])|(?<=\w[+*])(?=[^\W\d_])"
     return Markup("<wbr>").join(escape_text(part) for part in re.split(joints, str(text)))
 
 

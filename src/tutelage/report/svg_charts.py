@@ -117,7 +117,9 @@ def _grid(
     parts = [_rule("axis", LEFT, BOTTOM, RIGHT, BOTTOM), _text((LEFT + RIGHT) / 2, HEIGHT - 4, x, style="name")]
     for v in up.ticks():
         parts += [_rule("grid", LEFT, up(v), RIGHT, up(v)), _text(LEFT - 7, up(v) + 4, tick(v), "end")]
-    return "".join([*parts, *(_text(across(v), BOTTOM + 17, x_tick(v)) for v in across.ticks())])
+    room = (RIGHT - LEFT) / LETTER / (1 + max(len(x_tick(v)) for v in across.ticks()))
+    ticks = across.ticks(max(3, min(6, int(room))))
+    return "".join([*parts, *(_text(across(v), BOTTOM + 17, x_tick(v)) for v in ticks)])
 
 
 @dataclass(frozen=True)
@@ -171,12 +173,12 @@ def draw_gains(
     about: str, rows: Sequence[ChartRow], x: str, value_text: Callable[[float], str], tick: Callable[[float], str]
 ) -> Markup:
     """Draw a row for each gain: seeds as dots, the mean as a bar, its interval as a line, and no gain as a rule."""
-    labels = [_shorten(row.label, 26) for row in rows]
-    left, step = 24 + LETTER * 0.8 * max(map(len, labels)), 26.0
+    labels = [_shorten(row.label, 18) for row in rows]
+    left, step = 24 + LETTER * max(map(len, labels)), 26.0
     bottom = TOP + step * len(rows)
     across = axis_over([0.0, *(v for row in rows for v in (*row.values, *(row.interval or ())))], left, RIGHT - 6)
     parts = [_text((left + RIGHT) / 2, bottom + 36, x, style="name")]
-    for v in across.ticks(8):
+    for v in across.ticks(6):
         parts += [_rule("grid", across(v), TOP, across(v), bottom), _text(across(v), bottom + 17, tick(v))]
     parts.append(_rule("axis", across(0), TOP, across(0), bottom))
     for i, (row, label) in enumerate(zip(rows, labels, strict=True)):
@@ -212,7 +214,7 @@ def draw_front(
 ) -> Markup:
     """Draw metrics over costs, on a logarithmic scale if they are far apart, and the Pareto front as a stepped line.
 
-    Of the points on the front and the named ones, those get their label that have room for it, the front's first.
+    Of the points on the front and the named ones, those get their label that have room for it, the front's best first.
     """
     costs = [point.cost for point in points]
     across = axis_over(costs, LEFT, RIGHT - 20, log=min(costs) > 0 and max(costs) / min(costs) > 5, margin=0.12)
@@ -222,7 +224,7 @@ def draw_front(
     steps = [f"M{corners[0][0]:.1f} {corners[0][1]:.1f}", *(f"H{a:.1f}V{b:.1f}" for a, b in corners[1:])]
     parts.append(_group("student", "Pareto front", [f'<path class="line level" d="{"".join(steps)}"/>']))
     placed: list[Point] = []
-    for p in sorted(points, key=lambda p: p not in front):
+    for p in [*reversed(front), *(p for p in points if p not in front)]:
         title = f"{p.label}: {tick(p.metric)}, {cost_text(p.cost)}"
         drawn = [_dot("dot", across(p.cost), up(p.metric), 4, title)]
         is_left = across(p.cost) < (LEFT + RIGHT) / 2

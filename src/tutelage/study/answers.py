@@ -40,7 +40,7 @@ def does_it_help(board: Leaderboard) -> Answer:
         where = f" {helped} of {len(board.students)} students" if len(board.students) > 1 else ""
         text = f"Yes{where and f', for{where}'}. {tallies}. The largest gain that is shown is that of {highest}."
         return Answer("beats", f"Distillation helps{where}", text)
-    if counts["worse"]:
+    if counts["worse"] == len(rows):
         return Answer("worse", "Distillation doesn't help", f"No. {tallies}. The best mean is that of {highest}.")
     sentence = f"Not known yet. {tallies}. The best mean is that of {highest}{_seeds_that_decide(best.gains['alone'])}."
     return Answer("undecided", "Undecided", sentence)

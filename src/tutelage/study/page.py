@@ -45,6 +45,7 @@ def render(board: Leaderboard, root: Path) -> str:
     answer = answers.does_it_help(board)
     template = page_templates().get_template("study.html.j2")
     return template.render(
+        study=board.study,
         headline=answer.headline,
         tone=answer.tone,
         helps=answer.sentence,

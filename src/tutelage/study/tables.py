@@ -29,6 +29,8 @@ from tutelage.study.leaderboard import Leaderboard
 from tutelage.study.rows import Gain, Row
 
 TITLES = {"alone": "alone", "kd": "KD"}
+LONG = 32
+"""The most letters of a text that isn't wrapped."""
 
 
 def leaderboard(board: Leaderboard, root: Path) -> Section:
@@ -95,7 +97,8 @@ def _verdict(gain: Gain | None) -> Cell:
 
 
 def _text(text: str) -> Cell:
-    return Cell(text or "–", text or None)
+    """Return a text's cell; long texts are wrapped."""
+    return Cell(text or "–", text or None, "long" if len(text) > LONG else "")
 
 
 def _number(text: str, value: float | None) -> Cell:
