@@ -15,6 +15,7 @@ from tutelage import data as datasets
 from tutelage.config.schema import check
 from tutelage.data.input_views import view_inputs, with_views
 from tutelage.errors import ConfigError, DataError
+from tutelage.runs.data import load_data
 from tutelage.runs.run import Run
 
 TINY = {"epochs": 2, "teacher_epochs": 2, "batch_size": 16, "device": "cpu", "lr": 0.05, "log_every": 1}
@@ -127,14 +128,6 @@ def test_several_teachers_see_what_each_knows(tmp_path):
         ({"teacher_inputs": ["row", "image"]}, "unknown input of"),
         ({"student_inputs": "row", "student_size": 8}, "only images and clips can be resized"),
         (
-            {"teacher_inputs": "row", "student_inputs": "row", "student": "mlp-2", "augment": "crop-flip"},
-            "augment=crop-flip isn't for the inputs that the models get, row of npz",
-        ),
-        (
-            {"teacher": ["mlp-4", {"model": "mlp-4", "inputs": "row"}], "student_inputs": "row", "augment": "jitter"},
-            "augment=jitter",
-        ),
-        (
             {"student_inputs": "row", "student": "cnn2"},
             "cnn2 is a network for images, and the inputs are rows of a table",
         ),
@@ -144,6 +137,23 @@ def test_inputs_that_arent_there_are_refused(tmp_path, keys, message):
     config = {"data": write(tmp_path / "a.npz"), "teacher": "cnn4", "student": "cnn2", **TINY}
     with pytest.raises((ConfigError, tutelage.TutelageError), match=message):
         tutelage.distill(**config | keys, out=str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "noted"),
+    [
+        ({"teacher_inputs": "row", "augment": "crop-flip"}, ["augment=crop-flip has no effect: the models get row of"]),
+        ({"teacher_inputs": "image", "augment": "crop-flip"}, []),
+        ({"teacher_inputs": "row"}, []),
+    ],
+)
+def test_an_augmentation_that_no_model_gets_is_noted(tmp_path, keys, noted):
+    config = check(
+        {"data": write(tmp_path / "a.npz"), "teacher": "mlp-4", "student": "mlp-2", "student_inputs": "row"} | keys
+    )
+    found = [note for note in load_data(config).notes if "has no effect" in note]
+    assert len(found) == len(noted)
+    assert all(note.startswith(start) for note, start in zip(found, noted, strict=True))
 
 
 @pytest.mark.parametrize(

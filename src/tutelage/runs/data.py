@@ -49,7 +49,7 @@ def load_data(
             "pass its Dataset."
         )
     data = data if config.column is None else data.column(config.column)
-    _refuse_unused_augment(data, config)
+    data = _with_note_of_unused_augment(data, config)
     if config.balance:
         data = balance(data)
     if (task := _task_of_config(config)) is not None:
@@ -131,20 +131,17 @@ def with_teacher_views(data: DataModule, config: Config, peers: Sequence[DataMod
     return with_views(data, [view_inputs(data, teacher.teacher_inputs) for teacher in config.each_teacher()] + [*peers])
 
 
-def _refuse_unused_augment(data: DataModule, config: Config) -> None:
-    """Refuse augmentations that none of the inputs that the models get has.
-
-    Raises: ConfigError.
-    """
+def _with_note_of_unused_augment(data: DataModule, config: Config) -> DataModule:
+    """Return the data with a note if an augmentation is for none of the inputs that the models get."""
     chosen = [peer["inputs"] for peer in config.each_peer]
     chosen += [teacher.teacher_inputs for teacher in config.each_teacher()]
     seen = {word for inputs in chosen for word in parse_augment(view_inputs(data, inputs).augment)}
-    if unused := [word for word in parse_augment(config.augment or "none") if word not in {*seen, "none"}]:
-        names = " and ".join(sorted({str(inputs) for inputs in chosen}))
-        raise ConfigError(
-            f"augment={'+'.join(unused)} isn't for the inputs that the models get, {names} of {data.name}: "
-            "leave it out."
-        )
+    unused = [word for word in parse_augment(config.augment or "none") if word not in {*seen, "none"}]
+    if not unused:
+        return data
+    names = " and ".join(sorted({str(inputs) for inputs in chosen}))
+    note = f"augment={'+'.join(unused)} has no effect: the models get {names} of {data.name}, which have none such."
+    return replace(data, notes=(*data.notes, note))
 
 
 def _loaded(config: Config, provided: DataModule | DatasetSource | None) -> DataModule:
