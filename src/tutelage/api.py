@@ -15,6 +15,7 @@ from torch import nn
 from tutelage.config.schema import check
 from tutelage.data.input_views import view_inputs
 from tutelage.data.loading import SOURCE_OPTIONS, is_name
+from tutelage.data.sealed import OF_SEAL
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
 from tutelage.objective.spec import term_spec
@@ -214,13 +215,14 @@ def build_cache(
 def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> EvaluationResult:
     """Return the metrics of a run's student, or of a module, on a data set's test split.
 
-    The images are normalised and sized as in the run.
+    The images are normalised and sized as in the run. On the data of a run that was judged on validation samples, it is
+    these, unless judged_on="test" asks for test.
 
     Args:
         model: a run folder, a saved network's file, or a module.
         data: as for `distill`, but a single Dataset is the test split; None: the run's own.
-        keys: size, classes, column, task, split (with seed and val), batch_size, the options of tables (target, group,
-            drop) and of Datasets.
+        keys: size, classes, column, task, split and judged_on (with seed and val), batch_size, the options of tables
+            (target, group, drop) and of Datasets.
 
     Example:
         >>> import tempfile, tutelage
@@ -242,9 +244,12 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
         if not is_name(card.data):
             raise ConfigError(f"evaluate: its data, {card.data!r}, was passed as an object: pass it again (data=…).")
         data, keys = card.data, card.source_options | keys
+    elif isinstance(card, serialization.ModelCard) and not is_name(card.data) and as_test_split(data) is data:
+        keys = {key: card.source_options[key] for key in OF_SEAL if key in card.source_options} | keys
     provided, overrides = separate_data(as_test_split(data), keys)
-    options = {"size", "classes", "column", "task", "split", "seed", "val", "batch_size", "degrade", *SOURCE_OPTIONS}
-    for key in keys.keys() - (options if "split" in keys else options - {"seed", "val"}):
+    of_split = {"seed", "val"} if keys.keys() & {"split", "judged_on"} else set()
+    options = {"size", "classes", "column", "task", "split", "judged_on", "batch_size", "degrade", *SOURCE_OPTIONS}
+    for key in keys.keys() - options - of_split:
         raise ConfigError(f"evaluate: {key}=… changes no metric of the test split: leave it out.")
     config = check({"student": "cnn4", "teacher": "none", "method": None, **overrides, **keys})
     loaded = load_data(config, provided.data)
@@ -269,7 +274,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
     if isinstance(model, str | Path):
         task = task.with_files(Path(model) if Path(model).is_dir() else Path(model).parent)
     refuse_other_outputs(respond_to_one(network, loaded, task), loaded, task, type(network).__name__)
-    return evaluate_split(network, loaded, task, "test", config.batch_size)
+    return evaluate_split(network, loaded, task, loaded.judged_on, config.batch_size)
 
 
 def open_run(folder: Path, student: nn.Module | None = None) -> FinishedRun:
