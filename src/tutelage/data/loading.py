@@ -23,7 +23,7 @@ SOURCE_OPTIONS = ("target", "group", "drop", "heatmaps", "reading", "neighbours"
 """The options that only some sources have."""
 
 OF_RUN = ("task", "is_sealed")
-"""What a run tells only those sources that ask for it: its task, and whether test may not be read."""
+"""The options that only some sources take, from a run: its task, and whether test may not be read."""
 
 OF_READING = ("reading", "neighbours")
 """The options that hold for all samples, also for unlabelled ones beside the data."""

@@ -17,7 +17,7 @@ OF_SEAL = ("judged_on", "val", "seed")
 
 
 class SealedSplit(Split):
-    """In the place of a test split that may not be read: whatever is asked of it is refused.
+    """In the place of a test split that may not be read: any access is refused.
 
     Raises: DataError at any access.
     """

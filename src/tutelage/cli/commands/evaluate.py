@@ -19,7 +19,7 @@ def evaluate(
 ) -> None:
     """Evaluate a run's student, or a saved network, on the test split of its own data or of other data.
 
-    A run that was judged on validation samples is evaluated on these, unless judged_on=test asks for the test split.
+    A run that was judged on validation samples is evaluated on these, unless judged_on=test is set.
 
     Examples:
 
