@@ -67,8 +67,10 @@ def _sentence(result: Mapping[str, Any], unit: Unit) -> str:
     tuned, untuned = (unit(mean(result[arm]["values"])) for arm in ("tuned", "untuned"))
     gain, bounds = result["gain"], result["gain"]["interval"]
     seeds = f"{len(gain['values'])} new seed{'s' if len(gain['values']) > 1 else ''}"
-    within = unit.interval(bounds) if is_interval(bounds) else ""
-    spread = f", 95 % interval of the difference {within}" if within else ": one seed gives no interval, seeds=5 does"
+    spread = ": one seed gives no interval, seeds=5 does"
+    if is_interval(bounds):
+        low, high = map(unit.difference, bounds)
+        spread = f", 95 % interval of the difference {low} to {high}{unit.points}"
     done = sum(trial["state"] == "done" for trial in result["trials"])
     return (
         f"The choice reaches {tuned} {result['metric']} on test, the untuned configuration {untuned} "
@@ -91,10 +93,10 @@ def _on_test(result: Mapping[str, Any], unit: Unit) -> Section:
     caption = "Dots: seeds. Vertical bar: their mean. Line: 95 % interval of the mean."
     figure = Figure("By seed", drawing, caption, [(row.style, row.label) for row in rows], Table("Test", head, cells))
     pairs = [
-        [number, unit(a), unit(b), f"{unit.difference(b - a)}{unit.points}"]
-        for number, (a, b) in enumerate(zip(result["untuned"]["values"], result["tuned"]["values"], strict=True))
+        [seed, unit(a), unit(b), f"{unit.difference(b - a)}{unit.points}"]
+        for seed, a, b in zip(result["seeds"], result["untuned"]["values"], result["tuned"]["values"], strict=True)
     ]
-    table = Table("The same new seeds", ["Pair", "Untuned", "Tuned", "Difference"], pairs)
+    table = Table("The same new seeds", ["Seed", "Untuned", "Tuned", "Difference"], pairs)
     return Section("On test", "Seeds and test samples that no trial had.", [figure, table])
 
 
@@ -102,7 +104,7 @@ def _choice(result: Mapping[str, Any], unit: Unit) -> Section:
     values = [(path, _text(value)) for path, value in result["point"].items()]
     space = Table("The space", ["Key", "Values"], [[path, text] for path, text in result["space"].items()])
     blocks: list[Block] = [PropertyList("Chosen", values), space, Code("Run it again", result["command"])]
-    lead = f"Trial {result['trial']}: {unit(result['value'])} {result['metric']} on validation, the best of its trials."
+    lead = f"Trial {result['trial']}: {unit(result['value'])} {result['metric']} on validation, the best of all."
     return Section("Choice", lead, blocks)
 
 

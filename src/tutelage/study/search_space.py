@@ -10,7 +10,7 @@ from typing import Any
 
 from tutelage.config.methods import term_specs
 from tutelage.config.schema import Config, check
-from tutelage.errors import ConfigError, shown, unknown
+from tutelage.errors import ConfigError, TutelageError, shown, unknown
 
 Keys = Mapping[str, Any]
 Point = dict[str, Any]
@@ -168,12 +168,12 @@ class SearchSpace:
     def faults(self, points: Sequence[Point], dry_run: Callable[[Config], object] = bool) -> Iterator[str]:
         """Yield the faults of configurations at these points.
 
-        dry_run: called with each valid configuration; it raises a ConfigError too.
+        dry_run: called with each valid configuration; it raises a TutelageError.
         """
         for point in points:
             try:
                 dry_run(check(self.keys(point)))
-            except ConfigError as error:
+            except TutelageError as error:
                 yield from (f"search: at {describe(point)}: {line}" for line in str(error).splitlines())
 
     def own_values(self) -> Point:

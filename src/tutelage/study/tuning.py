@@ -57,9 +57,9 @@ class Tuning:
 
     @classmethod
     def begin(cls, config: Config, settings: TuneSettings, provided: Provided, report: Report = bool) -> Tuning:
-        """Check the whole space and make the folder; or open it, if this search was begun before.
+        """Check the configuration and the space, and make the folder; or open the folder of a search that was begun.
 
-        Raises: ConfigError that lists all faults.
+        Raises: ConfigError that lists all faults; the TutelageErrors of the untuned configuration.
         """
         import_optuna()
         if config.devices > 1:
@@ -71,6 +71,7 @@ class Tuning:
         if (folder / "tune.yaml").exists():
             tuning._refuse_changes(request)
             return tuning
+        tuning._try(config)
         if faults := list(space.faults(space.corners(), tuning._try)):
             raise ConfigError("\n".join(dict.fromkeys(faults)))
         make_run_folder(folder, {"tune.yaml": parsing.dump(request)})
@@ -248,10 +249,11 @@ class Tuning:
         Raises: CheckpointError if the choice isn't written down.
         """
         choice = self.read("choice.json")
+        first = self.config.seed + self.config.seeds
         arms = {"tuned": choice["config"], "untuned": {**self.space.base, **self.teacher_keys, "baseline": False}}
         values = {}
         for name, keys in arms.items():
-            new = {"out": str(self.folder / name), "judged_on": "test", "seed": self.config.seed + self.config.seeds}
+            new = {"out": str(self.folder / name), "judged_on": "test", "seed": first}
             values[name] = self._train(check({**keys, **new}))["student"]["values"]
             self.report(f"{name}: {choice['metric']} {sum(values[name]) / len(values[name]):.4f} on test")
         gains = [tuned - untuned for tuned, untuned in zip(*values.values(), strict=True)]
@@ -264,7 +266,7 @@ class Tuning:
         }
         result["space"] = {path: str(parameter) for path, parameter in self.space.parameters.items()}
         result["importance"] = self.engine.importances(self.trials())
-        result["data"] = self.inputs.data.name
+        result["data"], result["seeds"] = self.inputs.data.name, [*range(first, first + self.config.seeds)]
         result["command"] = f"tutelage distill {shlex.quote(str(self.folder / 'config.yaml'))}"
         self.write("tuning.json", result)
 
