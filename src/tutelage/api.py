@@ -291,7 +291,17 @@ def _as_in_run(loaded: DataModule, network: Any, model: Any, keeps_size: bool) -
 
 @dataclass(frozen=True)
 class FinishedTuning:
-    """A finished search: its folder and its result, tuning.json."""
+    """A finished search: its folder and its result, tuning.json.
+
+    Example:
+        >>> import tempfile, tutelage
+        >>> tuned = tutelage.tune(
+        ...     "cnn2", teacher="none", method=None, search={"lr": [0.01, 0.3, "log"]}, trials=1, limit=64, epochs=1,
+        ...     batch_size=32, out=tempfile.mkdtemp() + "/tuned",
+        ... )
+        >>> len(tuned.result["trials"]), tuned.report.name
+        (1, 'tuning.html')
+    """
 
     folder: Path
     result: dict[str, Any]

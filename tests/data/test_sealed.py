@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +17,9 @@ from tutelage import data as datasets
 from tutelage.data.sealed import SealedSplit, seal
 from tutelage.errors import DataError, TutelageError
 from tutelage.report import run_record
+
+sys.path.append(str(Path(__file__).parents[2] / "bench"))
+from tiny_tasks import TASKS
 
 SMALL = {"epochs": 1, "batch_size": 16, "device": "cpu"}
 
@@ -134,3 +140,17 @@ def test_other_splits_by_class_are_made_before_the_seal():
     data = datasets.load("digits", judged_on="val", split="classes")
     assert data.test.is_sealed
     assert not set(data.val.labels.tolist()) & set(data.train.labels.tolist())
+
+
+TASKS_OF_KINDS = ("segmentation", "detection", "embedding", "ranking", "graphs", "forecasting", "depth", "streams")
+"""A task of each kind of targets, metrics and splits."""
+
+
+@pytest.mark.parametrize("name", TASKS_OF_KINDS)
+def test_every_kind_of_task_is_judged_on_validation(name, tmp_path):
+    keys = TASKS[name](tmp_path / "data") | {"epochs": 1, "teacher_epochs": 1, "baseline": False, "device": "cpu"}
+    run = tutelage.distill(**keys, judged_on="val", out=tmp_path / "run")
+    metric = run.result["metric"]
+    assert tutelage.evaluate(run.folder).values[metric] == pytest.approx(run.result["student"][metric], abs=1e-5)
+    assert "Validation" in run.report.read_text()
+    assert not re.search(r"\b[Tt]est (samples?|images?|split|windows?|pixels|quer)", run.report.read_text())

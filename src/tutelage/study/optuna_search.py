@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tutelage.errors import ConfigError
 from tutelage.study.search_space import Point, SearchSpace
-
-if TYPE_CHECKING:
-    from optuna import Study
 
 RANDOM, MEDIAN_OF, WARM = 10, 5, 3
 """The trials at random points before the model's, those before the first is ended, and the share (1/3) of a training
@@ -86,11 +83,11 @@ class OptunaSearch:
     def _distributions(self) -> dict[str, Any]:
         return {path: parameter.distribution() for path, parameter in self.space.parameters.items()}
 
-    def _study(self, trials: Sequence[TuningTrial]) -> Study:
+    def _study(self, trials: Sequence[TuningTrial]) -> Any:
         """Return a study in memory that has these trials; its random numbers are those of the next trial."""
         optuna = import_optuna()
         seed = (self.seed * 1_000_003 + len(trials)) % 2**32
-        study: Study = optuna.create_study(
+        study = optuna.create_study(
             sampler=optuna.samplers.TPESampler(n_startup_trials=RANDOM, seed=seed),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=MEDIAN_OF, n_warmup_steps=self.epochs // WARM),
             direction="maximize" if self.higher_is_better else "minimize",

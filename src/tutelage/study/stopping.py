@@ -18,7 +18,7 @@ class HopelessTrial(Exception):
     """
 
     def __init__(self, curve: Sequence[float]) -> None:
-        super().__init__(f"stopped after {len(curve)} epochs, worse than half of the trials before")
+        super().__init__(f"worse than half of the trials before, after {len(curve)} epochs")
         self.curve = curve
 
 
