@@ -115,6 +115,11 @@ def test_own_values_are_those_within_the_space():
     assert made.own_values() == {"lr": 0.1, "method.kd.temperature": 4.0}
 
 
+def test_own_values_are_the_defaults_of_losses_too():
+    made = space({"method.dkd.beta": [1, 10], "method.dkd.weight": [0.5, 2], "method.dkd.alpha": [2, 3]}, method="dkd")
+    assert made.own_values() == {"method.dkd.beta": 8.0, "method.dkd.weight": 1.0}
+
+
 def test_places_in_mappings_and_stages():
     keys = {"scheme": "mutual", "mix": None, "stages": [{"name": "warm", "lr": 0.1}, {"name": "student"}]}
     assert place(keys, "scheme.sequential", True)["scheme"] == {"name": "mutual", "sequential": True}

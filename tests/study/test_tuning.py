@@ -243,6 +243,12 @@ def test_refusals_come_before_the_first_training(changes, message, tmp_path, mon
     assert not (tmp_path / "tuned").exists()
 
 
+def test_without_optuna_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(TutelageError, match=r"optuna isn't installed: pip install 'tutelage\[tune\]'"):
+        tutelage.tune(**ALONE, **SMALL, out=tmp_path / "tuned")
+
+
 def test_another_request_in_the_same_folder_is_refused(tmp_path):
     keys = {**ALONE, **SMALL, "epochs": 1, "out": tmp_path / "tuned"}
     tutelage.tune(**keys, trials=2)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tutelage.errors import ConfigError
+from tutelage.models.providers import import_required
 from tutelage.study.search_space import Point, SearchSpace
 
 RANDOM, MEDIAN_OF, WARM = 10, 5, 3
@@ -110,11 +110,8 @@ class OptunaSearch:
 def import_optuna() -> Any:
     """Return Optuna, without its log.
 
-    Raises: ConfigError if it isn't installed.
+    Raises: ModelError if it isn't installed.
     """
-    try:
-        import optuna
-    except ImportError as error:
-        raise ConfigError("tune requires Optuna: pip install 'tutelage[tune]'.") from error
+    optuna = import_required("optuna", "pip install 'tutelage[tune]'")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -11,6 +11,7 @@ from typing import Any
 from tutelage.config.methods import term_specs
 from tutelage.config.schema import Config, check
 from tutelage.errors import ConfigError, TutelageError, shown, unknown
+from tutelage.objective.spec import term_from_spec, term_spec
 
 Keys = Mapping[str, Any]
 Point = dict[str, Any]
@@ -22,7 +23,8 @@ FIXED = {
         "heatmaps", "reading",
     ),
     "all trials have the same seeds, and no baseline": ("seed", "seeds", "baseline", "judged_on"),
-    "a search has one folder, and the recipe's keys are set before it": ("out", "recipe", "devices"),
+    "the recipe's keys are set before the search": ("recipe",),
+    "a search has one folder, and trains on one device": ("out", "device", "devices", "strategy"),
 }  # fmt: skip
 """The keys that can't be searched, by the reason."""
 
@@ -177,8 +179,10 @@ class SearchSpace:
                 yield from (f"search: at {describe(point)}: {line}" for line in str(error).splitlines())
 
     def own_values(self) -> Point:
-        """Return the configuration's own values, where the space has them."""
+        """Return the configuration's own values, or its losses' defaults, where the space has them."""
+        terms = [term_spec(term_from_spec(spec)) for spec in term_specs(self.base["method"])]
         values = {path: value_at(self.base, path) for path in self.parameters}
+        values |= {path: value_at({"method": terms}, path) for path in values if path.startswith("method.")}
         return {path: value for path, value in values.items() if self.parameters[path].contains(value)}
 
 
