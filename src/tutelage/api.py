@@ -326,7 +326,7 @@ def tune(
     trials: int = 20,
     prune: bool = True,
     callbacks: Sequence[Callback] = (),
-    report: Callable[[str], object] = bool,
+    notify: Callable[[str], object] = bool,
     **keys: Unpack[RunKeys],
 ) -> FinishedTuning:
     """Tune keys of a run: choose among trials on validation samples, then judge the choice on test.
@@ -341,7 +341,7 @@ def tune(
         trials: the number of trials, each of `seeds` trainings.
         prune: whether to end trials that are worse than half of the others were after as many epochs.
         callbacks: additional callbacks of the trainer.
-        report: called with a line about each trial.
+        notify: called with a line about each trial.
         keys: any other key of the configuration.
 
     Raises: ConfigError before the first training; TutelageError if all trials fail.
@@ -362,7 +362,7 @@ def tune(
         provided = replace(provided, method=None)
     own = {"search": dict(search or {}), "trials": trials, "prune": prune}
     settings, config = tune_settings.separate(overrides | more | own)
-    return open_tuning(Tuning.begin(config, settings, provided, report).run())
+    return open_tuning(Tuning.begin(config, settings, provided, notify).run())
 
 
 def open_tuning(folder: Path) -> FinishedTuning:

@@ -95,7 +95,7 @@ def test_test_is_not_read_before_the_choice_is_written(kind, metric, tmp_path):
 
 def test_a_search_from_the_first_trial_to_the_verdict(tmp_path):
     lines = []
-    tuned = tutelage.tune(**TAUGHT, **SMALL, trials=3, seeds=2, out=tmp_path / "tuned", report=lines.append)
+    tuned = tutelage.tune(**TAUGHT, **SMALL, trials=3, seeds=2, out=tmp_path / "tuned", notify=lines.append)
     result, choice = tuned.result, read(tuned.folder, "choice.json")
     values = [trial["value"] for trial in result["trials"]]
     assert result["trials"][0]["point"]["lr"] == 0.1  # the untuned configuration's own

@@ -40,7 +40,7 @@ from tutelage.utils.intervals import confidence_interval, verdict
 SEALED: dict[str, Any] = {"judged_on": "val", "baseline": False}
 """The keys of all trainings before the choice: nothing of them can read the test split."""
 
-Report = Callable[[str], object]
+Notify = Callable[[str], object]
 """A function that is called with a line about each step."""
 
 
@@ -53,10 +53,10 @@ class Tuning:
     provided: Provided
     space: SearchSpace
     folder: Path
-    report: Report = bool
+    notify: Notify = bool
 
     @classmethod
-    def begin(cls, config: Config, settings: TuneSettings, provided: Provided, report: Report = bool) -> Tuning:
+    def begin(cls, config: Config, settings: TuneSettings, provided: Provided, notify: Notify = bool) -> Tuning:
         """Check the configuration and the space, and make the folder; or open the folder of a search that was begun.
 
         Raises: ConfigError that lists all faults; the TutelageErrors of the untuned configuration.
@@ -66,7 +66,7 @@ class Tuning:
             raise ConfigError(f"devices={config.devices}: trials train on one device: leave it out.")
         space = SearchSpace.parse(settings.search, config)
         folder = Path(config.out) if config.out else next_free_folder(config)
-        tuning = cls(config, settings, provided, space, folder, report)
+        tuning = cls(config, settings, provided, space, folder, notify)
         request = config.model_dump() | {"out": str(folder)} | settings.model_dump()
         if (folder / "tune.yaml").exists():
             tuning._refuse_changes(request)
@@ -156,7 +156,7 @@ class Tuning:
         while len(trials) < self.settings.trials:
             trials.append(self._trial(trials))
             self.write("trials.json", [asdict(trial) for trial in trials])
-            self.report(describe_trial(trials[-1], self.inputs.task.metric))
+            self.notify(describe_trial(trials[-1], self.inputs.task.metric))
 
     def _trial(self, trials: Sequence[TuningTrial]) -> TuningTrial:
         """Train the next trial; one that fails has a reason, and the search goes on."""
@@ -194,7 +194,7 @@ class Tuning:
         if phase is None or self.provided.teacher is not None:
             return {}
         folder = self.folder / "teacher"
-        self.report(f"teacher {self.config.teacher}: trained once for all trials")
+        self.notify(f"teacher {self.config.teacher}: trained once for all trials")
         own = {"out": str(folder), "seeds": 1, "students": [], "snapshots": [], **SEALED}
         self._train(plan.config_for(phase).model_copy(update=own), provided=replace(self.provided, student=None))
         untrained = dict.fromkeys(("teacher_epochs", "teacher_lr", "teacher_scheme", "teacher_weights"))
@@ -239,7 +239,7 @@ class Tuning:
         }
         self.write("choice.json", choice)
         checksums.write_recorded(self.folder / "config.yaml", parsing.dump(keys))
-        self.report(
+        self.notify(
             f"chosen: trial {best.number}, {describe(best.point)}; {task.metric} {best.value:.4f} on validation"
         )
 
@@ -255,7 +255,7 @@ class Tuning:
         for name, keys in arms.items():
             new = {"out": str(self.folder / name), "judged_on": "test", "seed": first}
             values[name] = self._train(check({**keys, **new}))["student"]["values"]
-            self.report(f"{name}: {choice['metric']} {sum(values[name]) / len(values[name]):.4f} on test")
+            self.notify(f"{name}: {choice['metric']} {sum(values[name]) / len(values[name]):.4f} on test")
         gains = [tuned - untuned for tuned, untuned in zip(*values.values(), strict=True)]
         result = {key: choice[key] for key in ("metric", "higher_is_better", "trial", "value", "point", "trials")}
         result |= {name: {"values": x, "interval": confidence_interval(x)} for name, x in values.items()}
