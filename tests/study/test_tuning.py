@@ -265,6 +265,17 @@ def test_more_trials_before_the_choice(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         tutelage.tune(**keys, trials=2, callbacks=[Failing(1, error=KeyboardInterrupt)])
     assert len(tutelage.tune(**keys, trials=3).result["trials"]) == 3
+    assert "trials: 3\n" in (tmp_path / "tuned" / "tune.yaml").read_text()
+
+
+def test_a_kill_just_after_the_choice_changes_nothing(tmp_path, monkeypatch):
+    keys = {**ALONE, **SMALL, "epochs": 1, "trials": 2, "out": tmp_path / "tuned"}
+    with pytest.raises(KeyboardInterrupt):
+        tutelage.tune(**keys, callbacks=[Failing(2, error=KeyboardInterrupt)])
+    choice = (tmp_path / "tuned" / "choice.json").read_bytes()
+    monkeypatch.setattr(Tuning, "search", lambda tuning: pytest.fail("the choice is made"))
+    tuned = tutelage.tune(**keys)
+    assert (tuned.folder / "choice.json").read_bytes() == choice
 
 
 def test_an_altered_choice_is_refused(tmp_path):

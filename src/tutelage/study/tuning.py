@@ -70,6 +70,7 @@ class Tuning:
         request = config.model_dump() | {"out": str(folder)} | settings.model_dump()
         if (folder / "tune.yaml").exists():
             tuning._refuse_changes(request)
+            checksums.write_recorded(folder / "tune.yaml", parsing.dump(request))  # trials may have changed
             return tuning
         tuning._try(config)
         if faults := list(space.faults(space.corners(), tuning._try)):
@@ -152,7 +153,7 @@ class Tuning:
 
     def search(self) -> None:
         """Train the trials that are missing, one after the other."""
-        trials = self.trials()[: self.settings.trials]
+        trials = self.trials()
         while len(trials) < self.settings.trials:
             trials.append(self._trial(trials))
             self.write("trials.json", [asdict(trial) for trial in trials])
@@ -238,7 +239,6 @@ class Tuning:
             "trials": [asdict(trial) for trial in trials],
         }
         self.write("choice.json", choice)
-        checksums.write_recorded(self.folder / "config.yaml", parsing.dump(keys))
         self.notify(
             f"chosen: trial {best.number}, {describe(best.point)}; {task.metric} {best.value:.4f} on validation"
         )
@@ -249,6 +249,7 @@ class Tuning:
         Raises: CheckpointError if the choice isn't written down.
         """
         choice = self.read("choice.json")
+        checksums.write_recorded(self.folder / "config.yaml", parsing.dump(choice["config"]))
         first = self.config.seed + self.config.seeds
         arms = {"tuned": choice["config"], "untuned": {**self.space.base, **self.teacher_keys, "baseline": False}}
         values = {}
