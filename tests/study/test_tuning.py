@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 import tutelage
 from tutelage.cli import app
 from tutelage.errors import CheckpointError, ConfigError, NotFinite, TutelageError
-from tutelage.report import tuning_page
 from tutelage.runs.run import Run
 from tutelage.study.tuning import Tuning
 from tutelage.training.callbacks import Callback
@@ -301,29 +300,3 @@ def test_the_command_line(tmp_path, monkeypatch):
     assert "trial" not in again.output
     wrong = runner.invoke(app, ["tune", "study.yaml", "search={lrr: [1, 2]}"])
     assert wrong.exit_code == 2
-
-
-def test_the_page_escapes_what_came_from_users():
-    mean = {"values": [0.5, 0.6], "interval": [0.1, 0.9]}
-    trial = {"number": 0, "point": {"augment": "<b>x"}, "state": "failed", "value": None, "curve": [], "reason": "<i>"}
-    page = tuning_page.render(
-        {
-            "metric": "accuracy",
-            "higher_is_better": True,
-            "trial": 1,
-            "value": 0.5,
-            "point": {"augment": "<b>x"},
-            "trials": [trial, trial | {"number": 1, "state": "done", "value": 0.5}],
-            "tuned": mean,
-            "untuned": mean,
-            "gain": {"values": [0.0, 0.0], "interval": [0.0, 0.0], "verdict": "undecided"},
-            "seeds": [1, 2],
-            "space": {"augment": "<b>x, none"},
-            "importance": {},
-            "data": "folder:<script>",
-            "command": "tutelage distill '<x>'",
-        }
-    )
-    assert "<b>" not in page
-    assert "<i>" not in page
-    assert page.count("<script>") == 1  # the page's own
