@@ -126,7 +126,13 @@ def somewhere(tmp_path, monkeypatch):
     ):
         make()
     named = {"configuration": "study", "policies": "policies", "stages": "stages", "peers": "peers"}
-    named |= {"regression": "privileged", "unlabelled": "streams", "graphs": "glnn", "systems": "intrusion"}
+    named |= {
+        "regression": "privileged",
+        "unlabelled": "streams",
+        "graphs": "glnn",
+        "systems": "intrusion",
+        "tuning": "tuning",
+    }
     for page, name in named.items():
         first = next(text for language, text in blocks(DOCS / f"{page}.md") if language == "yaml")
         Path(f"{name}.yaml").write_text(first)
@@ -206,7 +212,9 @@ def test_words_of_commands_in_text_are_keys():
             lines = text.replace("\\\n", " ").splitlines()
             commands = [line for line in lines if line.startswith("tutelage ") and language == "text"]
             for word in (word for line in commands for word in shlex.split(line) if "=" in word):
-                assert word.partition("=")[0] in {*Config.model_fields, "engine"}, f"{page.name}: {word}"
+                assert word.partition("=")[0] in {*Config.model_fields, "engine", "search", "trials"}, (
+                    f"{page.name}: {word}"
+                )
 
 
 # what is written from the code

@@ -19,11 +19,13 @@ from tutelage.utils import registry
 if TYPE_CHECKING:
     from tutelage._catalogue import *  # noqa: F403
     from tutelage.api import FinishedRun as FinishedRun
+    from tutelage.api import FinishedTuning as FinishedTuning
     from tutelage.api import build_cache as build_cache
     from tutelage.api import distill as distill
     from tutelage.api import evaluate as evaluate
     from tutelage.api import resume as resume
     from tutelage.api import train as train
+    from tutelage.api import tune as tune
     from tutelage.config.keys import Keys as Keys
     from tutelage.errors import TutelageError as TutelageError
     from tutelage.losses.base import Loss as Loss
@@ -40,10 +42,12 @@ PARTS = {
     "train": "api",
     "evaluate": "api",
     "resume": "api",
+    "tune": "api",
     "build_cache": "api",
     "FinishedRun": "api",
     "compare": "study.compare",
     "FinishedStudy": "study.compare",
+    "FinishedTuning": "api",
     "Keys": "config.keys",
     "load": "models.serialization",
     "TutelageError": "errors",

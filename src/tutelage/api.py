@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +13,10 @@ from typing import Any, Unpack
 from torch import nn
 
 from tutelage.config.schema import check
+from tutelage.data.data_module import DataModule
 from tutelage.data.input_views import view_inputs
 from tutelage.data.loading import SOURCE_OPTIONS, is_name
+from tutelage.data.sealed import OF_SEAL
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
 from tutelage.objective.spec import term_spec
@@ -26,6 +28,8 @@ from tutelage.runs.data import load_data
 from tutelage.runs.inputs import Provided, task_of
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.phase import evaluate_split, refuse_other_outputs, respond_to_one
+from tutelage.study import tune_settings
+from tutelage.study.tuning import Tuning
 from tutelage.training.callbacks import Callback
 from tutelage.training.evaluation import EvaluationResult
 from tutelage.utils import checksums
@@ -214,13 +218,14 @@ def build_cache(
 def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> EvaluationResult:
     """Return the metrics of a run's student, or of a module, on a data set's test split.
 
-    The images are normalised and sized as in the run.
+    The images are normalised and sized as in the run. On the data of a run that was judged on validation samples, it is
+    these, unless judged_on="test" is set.
 
     Args:
         model: a run folder, a saved network's file, or a module.
         data: as for `distill`, but a single Dataset is the test split; None: the run's own.
-        keys: size, classes, column, task, split (with seed and val), batch_size, the options of tables (target, group,
-            drop) and of Datasets.
+        keys: size, classes, column, task, split and judged_on (with seed and val), batch_size, the options of tables
+            (target, group, drop) and of Datasets.
 
     Example:
         >>> import tempfile, tutelage
@@ -242,34 +247,127 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
         if not is_name(card.data):
             raise ConfigError(f"evaluate: its data, {card.data!r}, was passed as an object: pass it again (data=…).")
         data, keys = card.data, card.source_options | keys
+    elif isinstance(card, serialization.ModelCard) and not is_name(card.data) and as_test_split(data) is data:
+        keys = {key: card.source_options[key] for key in OF_SEAL if key in card.source_options} | keys
     provided, overrides = separate_data(as_test_split(data), keys)
-    options = {"size", "classes", "column", "task", "split", "seed", "val", "batch_size", "degrade", *SOURCE_OPTIONS}
-    for key in keys.keys() - (options if "split" in keys else options - {"seed", "val"}):
+    of_split = {"seed", "val"} if keys.keys() & {"split", "judged_on"} else set()
+    options = {"size", "classes", "column", "task", "split", "judged_on", "batch_size", "degrade", *SOURCE_OPTIONS}
+    for key in keys.keys() - options - of_split:
         raise ConfigError(f"evaluate: {key}=… changes no metric of the test split: leave it out.")
     config = check({"student": "cnn4", "teacher": "none", "method": None, **overrides, **keys})
     loaded = load_data(config, provided.data)
     if isinstance(card, serialization.ModelCard):
-        loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
-        loaded = view_inputs(loaded, card.inputs or None)
-        if list(card.values) != list(loaded.values.names if loaded.values else ()):
-            raise ConfigError(f"{model} estimates {', '.join(card.values) or 'no values'}: set target to the same.")
-        if (card.classes, card.channels) != (loaded.classes, loaded.channels):
-            model_classes, data_classes = (
-                f"{len(names)} classes ({', '.join(names[:4])} …)" if names else "no classes"
-                for names in (card.classes, loaded.classes)
-            )
-            raise ConfigError(
-                f"{model} was made for {model_classes} and {card.channels} channels, {loaded.name} has {data_classes} "
-                f"and {loaded.channels} channels; evaluate it on data of the same classes in the same order."
-            )
-        loaded = LoadedNetwork(network, card.mean, card.std, known=card.known).with_normalisation_of(loaded)
-        size = loaded.size if "size" in keys else card.size
-        loaded = replace(loaded, size=size, values=card.value_targets)  # the outputs are scaled as in its training
+        loaded = _as_in_run(loaded, network, model, "size" in keys)
     task = task_of(loaded, config)
     if isinstance(model, str | Path):
         task = task.with_files(Path(model) if Path(model).is_dir() else Path(model).parent)
     refuse_other_outputs(respond_to_one(network, loaded, task), loaded, task, type(network).__name__)
-    return evaluate_split(network, loaded, task, "test", config.batch_size)
+    return evaluate_split(network, loaded, task, loaded.judged_on, config.batch_size)
+
+
+def _as_in_run(loaded: DataModule, network: Any, model: Any, keeps_size: bool) -> DataModule:
+    """Return the data with the inputs, normalisation and size of a network from a run folder.
+
+    Raises: ConfigError if it was made for other classes, channels or values.
+    """
+    card: serialization.ModelCard = network.card
+    loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
+    loaded = view_inputs(loaded, card.inputs or None)
+    if list(card.values) != list(loaded.values.names if loaded.values else ()):
+        raise ConfigError(f"{model} estimates {', '.join(card.values) or 'no values'}: set target to the same.")
+    if (card.classes, card.channels) != (loaded.classes, loaded.channels):
+        model_classes, data_classes = (
+            f"{len(names)} classes ({', '.join(names[:4])} …)" if names else "no classes"
+            for names in (card.classes, loaded.classes)
+        )
+        raise ConfigError(
+            f"{model} was made for {model_classes} and {card.channels} channels, {loaded.name} has {data_classes} "
+            f"and {loaded.channels} channels; evaluate it on data of the same classes in the same order."
+        )
+    loaded = LoadedNetwork(network, card.mean, card.std, known=card.known).with_normalisation_of(loaded)
+    size = loaded.size if keeps_size else card.size
+    return replace(loaded, size=size, values=card.value_targets)  # the outputs are scaled as in its training
+
+
+@dataclass(frozen=True)
+class FinishedTuning:
+    """A finished search: its folder and its result, tuning.json.
+
+    Example:
+        >>> import tempfile, tutelage
+        >>> tuned = tutelage.tune(
+        ...     "cnn2", teacher="none", method=None, search={"lr": [0.01, 0.3, "log"]}, trials=1, limit=64, epochs=1,
+        ...     batch_size=32, out=tempfile.mkdtemp() + "/tuned",
+        ... )
+        >>> len(tuned.result["trials"]), tuned.report.name
+        (1, 'tuning.html')
+    """
+
+    folder: Path
+    result: dict[str, Any]
+
+    @property
+    def run(self) -> FinishedRun:
+        """The run of the choice, which was judged on test."""
+        return open_run(self.folder / "tuned")
+
+    @property
+    def report(self) -> Path:
+        """The page's file."""
+        return self.folder / "tuning.html"
+
+
+def tune(
+    student: str | Mapping[str, Any] | nn.Module | None = None,
+    teacher: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | nn.Module | None = None,
+    data: Any = "digits",
+    method: Any = "kd",
+    search: Mapping[str, Any] | None = None,
+    trials: int = 20,
+    prune: bool = True,
+    callbacks: Sequence[Callback] = (),
+    notify: Callable[[str], object] = bool,
+    **keys: Unpack[RunKeys],
+) -> FinishedTuning:
+    """Tune keys of a run: choose among trials on validation samples, then judge the choice on test.
+
+    The same call goes on after an interruption. It requires `pip install 'tutelage[tune]'`.
+
+    Args:
+        student, teacher, data: as for `distill`.
+        method: the same, of losses of the catalogue.
+        search: the values of each key: [low, high], [low, high, "log"], a list of choices, or {"choices": […]}; options
+            of a term by a path, as "method.kd.temperature".
+        trials: the number of trials, each of `seeds` trainings.
+        prune: whether to end trials that are worse than half of the others were after as many epochs.
+        callbacks: additional callbacks of the trainer.
+        notify: called with a line about each trial.
+        keys: any other key of the configuration.
+
+    Raises: ConfigError before the first training; TutelageError if all trials fail.
+
+    Example:
+        >>> import tempfile, tutelage
+        >>> tuned = tutelage.tune(
+        ...     "cnn2", "cnn2", search={"method.kd.temperature": [1, 8]}, trials=2, limit=64, epochs=1, batch_size=32,
+        ...     teacher_epochs=1, out=tempfile.mkdtemp() + "/tuned",
+        ... )
+        >>> sorted(tuned.result["point"]), tuned.run.result["judged_on"]
+        (['method.kd.temperature'], 'test')
+    """
+    more: dict[str, Any] = {**keys}
+    provided, overrides = separate_objects(student, teacher, data, method, callbacks, more)
+    if provided.method is not None:  # a search changes its options by their names
+        overrides["method"] = [term_spec(term) for term in Terms.from_method(provided.method).named_terms().values()]
+        provided = replace(provided, method=None)
+    own = {"search": dict(search or {}), "trials": trials, "prune": prune}
+    settings, config = tune_settings.separate(overrides | more | own)
+    return open_tuning(Tuning.begin(config, settings, provided, notify).run())
+
+
+def open_tuning(folder: Path) -> FinishedTuning:
+    """Return the finished search in a folder."""
+    return FinishedTuning(folder, json.loads(checksums.read_verified(folder / "tuning.json")))
 
 
 def open_run(folder: Path, student: nn.Module | None = None) -> FinishedRun:

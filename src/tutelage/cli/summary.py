@@ -28,7 +28,8 @@ def print_summary(run: FinishedRun) -> None:
     rows = [_row(name, role, result["metric"]) for name, role in (teacher | result["before"] | students).items()]
     rows += [_row(f"  {name}", summary, result["metric"]) for name, summary in result["others"].items()]
     print_lines("")
-    print_table("", ("", "model", result["metric"], "95 % interval", "parameters", "MACs", "training"), rows)
+    metric = f"{'validation ' if result.get('judged_on') == 'val' else ''}{result['metric']}"
+    print_table("", ("", "model", metric, "95 % interval", "parameters", "MACs", "training"), rows)
     if columns := result["data"].get("columns"):
         by_model = {name: role["columns"] for name, role in (teacher | students).items() if role["columns"]}
         rows = [(name, *(format_metric(values[c]) for c in columns)) for name, values in by_model.items()]

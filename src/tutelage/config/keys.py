@@ -172,6 +172,8 @@ class Keys(TypedDict, total=False):
     """side of the images in pixels, or HEIGHTxWIDTH (180x240); None: the data's own, photos 224"""
     val: float
     """share of the training data for validation, if the data has no such split"""
+    judged_on: Literal["test", "val"]
+    """split whose figures judge the networks: test; or val, to choose by: then nothing of the run can read test"""
     classes: list[str] | None
     """only the samples of these classes, as if there were no other"""
     split: Literal["samples", "classes"] | list[str]

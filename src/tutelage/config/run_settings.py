@@ -221,6 +221,11 @@ class RunSettings(TrainerSettings):
     val: RunWide[float] = Field(
         0.1, gt=0, le=0.5, description="share of the training data for validation, if the data has no such split"
     )
+    judged_on: RunWide[Literal["test", "val"]] = Field(
+        "test",
+        description="split whose figures judge the networks: test; or val, to choose by: then nothing of the run can "
+        "read test",
+    )
     classes: OfData[list[Name] | None] = Field(
         None, description="only the samples of these classes, as if there were no other"
     )

@@ -53,10 +53,9 @@ def split_by_class(data: DataModule, test: Sequence[str] | None, val: float, see
 
 
 def shared_classes(data: DataModule) -> tuple[str, ...]:
-    """Return the names of the classes that have samples both in train or val, and in test."""
-    counts = [torch.bincount(getattr(data, split).labels, minlength=len(data.classes)) for split in SPLITS]
-    train, validation, test = (count > 0 for count in counts)
-    shared = ((train | validation) & test) | (train & validation)
+    """Return the names of the classes that have samples in several splits."""
+    counts = [torch.bincount(getattr(data, split).labels, minlength=len(data.classes)) for split in data.splits]
+    shared = (torch.stack(counts) > 0).sum(0) > 1
     return tuple(name for name, is_shared in zip(data.classes, shared.tolist(), strict=True) if is_shared)
 
 

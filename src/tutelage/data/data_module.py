@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
@@ -25,7 +25,7 @@ from tutelage.data.multitask_targets import column_slices
 from tutelage.data.query_order import query_batches, query_steps
 from tutelage.data.scale import PIXELS, Numbers, SourceScale, normalise
 from tutelage.data.splits import Split, ViewSeed
-from tutelage.data.streams import Lap, Stream, stream_laps, stream_steps
+from tutelage.data.streams import Lap, Stream, refuse_composed, stream_laps, stream_steps
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError, unknown
 from tutelage.structures import Batch, JoinedInputs, move
@@ -189,7 +189,7 @@ class DataModule:
         samples: Split = getattr(self, split)
         train = split == "train" if train is None else train
         if train and split == "train" and self.streams:
-            self._refuse_composed(sampling, num_views)
+            refuse_composed(self.name, self.streams, sampling, num_views)
             rows = stream_laps(self.streams, batch_size, seed=seed, epoch=epoch, start=start, rank=rank, world=world)
             address = (view_seed, epoch % views) if views else (seed, None)
             return self._stream_batches(rows, address, (torch.device(device), memory_format, workers))
@@ -231,13 +231,6 @@ class DataModule:
         ):
             yield replace(batch, view=view)
 
-    def _refuse_composed(self, sampling: str, num_views: int) -> None:
-        if sampling != "shuffled" or num_views > 1:
-            raise ConfigError(
-                f"data {self.name!r} has the streams {', '.join(stream.name for stream in self.streams)}, and this "
-                "scheme makes up batches of its own: use another scheme, or labelled data alone."
-            )
-
     def _stream_batches(
         self, laps: list[list[Lap]], address: tuple[int, int | None], place: tuple[Any, ...]
     ) -> Iterator[Batch]:
@@ -263,19 +256,14 @@ class DataModule:
         Raises: ConfigError if there is no such column.
         """
         if name not in self.columns:
-            fault = (
-                unknown("column", name, self.columns)
-                if self.columns
-                else f"column={name}: its samples have a single label; remove the column."
-            )
+            single = f"column={name}: its samples have a single label; remove the column."
+            fault = unknown("column", name, self.columns) if self.columns else single
             raise ConfigError(f"data {self.name!r}: {fault}")
         number = list(self.columns).index(name)
-        classes = tuple(
-            c.removeprefix(f"{name}=") for c in self.classes[column_slices([*self.columns.values()])[number]]
-        )
-        train, val, test = (getattr(self, split).column(number) for split in SPLITS)
+        own = self.classes[column_slices([*self.columns.values()])[number]]
+        classes = tuple(c.removeprefix(f"{name}=") for c in own)
         changes: dict[str, Any] = {"task": "classification", "classes": classes, "columns": {}, "column_name": name}
-        return replace(self, train=train, val=val, test=test, **changes)
+        return replace(self.map_splits(lambda samples: samples.column(number)), **changes)
 
     def normalised_by(self, mean: Numbers, std: Numbers, known: bool = True) -> DataModule:
         """Return the data with the normalisation that a network expects.
@@ -293,11 +281,30 @@ class DataModule:
         return self if numbers == (self.mean, self.std) else replace(self, mean=numbers[0], std=numbers[1])
 
     @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits that may be read: all, or without a sealed test."""
+        return SPLITS[:-1] if self.test.is_sealed else SPLITS
+
+    @property
+    def judged_on(self) -> str:
+        """The name of the split whose figures judge networks: "test", or "val" if test is sealed."""
+        return self.splits[-1]
+
+    @property
+    def judged(self) -> Split:
+        """The split whose figures judge networks."""
+        return getattr(self, self.judged_on)
+
+    def map_splits(self, change: Callable[[Split], Split]) -> DataModule:
+        """Return the data with a change of each split that may be read."""
+        changes: dict[str, Any] = {split: change(getattr(self, split)) for split in self.splits}
+        return replace(self, **changes)
+
+    @property
     def labelled(self) -> DataModule:
         """The data whose training samples are the labelled stream's; the data itself if there are no others."""
-        if not self.streams:
-            return self
-        return replace(self, train=self.train.take(torch.arange(self.streams[0].count)), streams=())
+        first = self.streams[0].count if self.streams else 0
+        return replace(self, train=self.train.take(torch.arange(first)), streams=()) if self.streams else self
 
     @property
     def kind(self) -> Modality:
@@ -306,8 +313,8 @@ class DataModule:
 
     def example(self, samples: int = 1) -> Batch:
         """Return a batch of zeros, inputs (samples, C, …), to measure networks with."""
-        shapes = {name: (other.kind, other.channels, other.size) for name, other in self.others.items()}
-        views = {name: kind.example(channels, size, samples) for name, (kind, channels, size) in shapes.items()}
+        others = self.others.items()
+        views = {name: other.kind.example(other.channels, other.size, samples) for name, other in others}
         x = self.kind.example(self.channels, self.size, samples)
         if self.derivation is not None:
             return Batch(self.derivation.apply(x, torch.arange(samples), ViewSeed())[0], views=views)
@@ -342,7 +349,7 @@ class DataModule:
     @cached_property
     def fingerprint(self) -> str:
         """The sha256 of the data's identity: classes, pixels and targets (files: their names, sizes and targets)."""
-        identity = [self.task, self.classes, self.size, *(getattr(self, split).fingerprint() for split in SPLITS)]
+        identity = [self.task, self.classes, self.size, *(getattr(self, split).fingerprint() for split in self.splits)]
         identity += [] if self.values is None else [self.values.names, self.values.mean, self.values.std]
         identity += [self.view] if self.view else []
         identity += [] if self.derivation is None else [repr(self.derivation)]
@@ -372,9 +379,8 @@ class DataModule:
             y = y if self.values is None or y is None else self.values.scale(y)
             if self.derivation is not None:
                 x, y = self.derivation.apply(x, index, augmentation)
-            columns = tuple(self.columns.values())
-            more: dict[str, Any] = {"columns": columns, "extras": groups, "views": views, "objects": objects}
-            batch = Batch(x, y if mask is None else mask, index, **more)
+            more: dict[str, Any] = {"extras": groups, "views": views, "objects": objects}
+            batch = Batch(x, y if mask is None else mask, index, columns=tuple(self.columns.values()), **more)
             yield batch.to(device, memory_format)
 
     def prepare_inputs(

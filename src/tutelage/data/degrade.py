@@ -146,7 +146,7 @@ def degraded(data: DataModule, degradation: Degradation) -> DataModule:
     if not min(high, wide):
         raise ConfigError(f"degrade: scale={times} leaves nothing of images of {data.size}: set another size or scale.")
     size = times * high, times * wide
-    splits = {name: DegradedSplit(getattr(data, name), degradation, size) for name in ("train", "val", "test")}
+    splits = {name: DegradedSplit(getattr(data, name), degradation, size) for name in data.splits}
     names = COLOURS[data.channels]
     options = {**data.source_options, "degrade": asdict(degradation), "size": list(data.size)}
     changes: dict[str, Any] = {"task": "restoration", "classes": (), "columns": {}, "target": "map", **splits}

@@ -31,6 +31,7 @@ from tutelage.data.object_targets import are_objects
 from tutelage.data.own_classes import class_names, dataset_class_names
 from tutelage.data.preparation import VAL, SourceData, prepare_data
 from tutelage.data.scale import PIXELS, SLACK, Scale, SourceScale
+from tutelage.data.sealed import SealedSplit
 from tutelage.data.splits import ViewSeed
 from tutelage.errors import ConfigError, DataError, unknown
 
@@ -138,14 +139,16 @@ class DatasetSource:
         train = self.sources["train"]
         return {k: v for k, v in {"batch_size": train.batch_size, "workers": train.workers}.items() if v}
 
-    def data(self, *, task: str | None = None, size: tuple[int, int] | None = None, **options: Any) -> DataModule:
-        """Return the DataModule for a run's task, size and options."""
+    def data(
+        self, *, task: str | None = None, size: tuple[int, int] | None = None, is_sealed: bool = False, **options: Any
+    ) -> DataModule:
+        """Return the DataModule for a run's task, size and options; is_sealed: without reading test."""
         names: tuple[str, ...] = ()
         selected = None
         task = task or self._task()
         if task not in ("regression", UNLABELLED):
             names, selected = class_names(self.sources["train"].dataset, self._classes_of(task), self.fields)
-        source_data = self.to_source_data(names, task, size)
+        source_data = self.to_source_data(names, task, size, is_sealed)
         return prepare_data(self.name, source_data, classes=selected, loader_keys=self.loader_keys, **options)
 
     def _task(self) -> str:
@@ -192,8 +195,10 @@ class DatasetSource:
                 return target_of(item, self.fields)
             return "y", image_and_target(item, self._pair)[1]
 
-    def to_source_data(self, classes: tuple[str, ...], task: str, size: tuple[int, int] | None = None) -> SourceData:
-        """Read the first samples of each Dataset and return its splits, scale and size."""
+    def to_source_data(
+        self, classes: tuple[str, ...], task: str, size: tuple[int, int] | None = None, is_sealed: bool = False
+    ) -> SourceData:
+        """Read the first samples of each Dataset, of a sealed test none, and return its splits, scale and size."""
         if task not in TARGET_KINDS:
             raise ConfigError(unknown("task of Datasets", task, TARGET_KINDS))
         item = self._first_item
@@ -204,11 +209,13 @@ class DatasetSource:
         items = self._field_reader(item, targets) if several else ItemReader(targets, self._pair)
         splits = {split: MapStyleSplit(source, items, split) for split, source in self.sources.items()}
         first, _ = splits["train"].item(0, ViewSeed())
-        for samples in splits.values():
+        for split, samples in splits.items():
             samples.like = first
-            samples.probe()
+            if split != "test" or not is_sealed:
+                samples.probe()
         names = (name,) if count == 1 else tuple(f"{name}{number}" for number in range(count))
-        data = SourceData(task, classes, (), "none", splits, target=TARGET_KINDS[task], value_names=names)
+        readable = {**splits, "test": SealedSplit()} if is_sealed and "test" in splits else splits
+        data = SourceData(task, classes, (), "none", readable, target=TARGET_KINDS[task], value_names=names)
         if isinstance(items, FieldReader):
             return self._with_fields(data, items, splits, size)
         pixels = are_pixels(image_of(item, self._pair))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tutelage.data import alter, modalities
-from tutelage.data.data_module import DataModule
+from tutelage.data.data_module import SPLITS, DataModule
 from tutelage.errors import ConfigError, unknown
 
 
@@ -26,7 +26,7 @@ def view_inputs(
     """
     if inputs is None and size is None and data.full is None and not data.others:
         return data
-    base = data if data.full is None else replace(data.full, train=data.train, val=data.val, test=data.test)
+    base = data if data.full is None else replace(data.full, **{split: getattr(data, split) for split in SPLITS})
     names = () if inputs is None else (inputs,) if isinstance(inputs, str) else tuple(inputs)
     changes = _selection(base, names) if names else {}
     if size is not None:

@@ -15,11 +15,15 @@ from tutelage.data import sources
 from tutelage.data.data_module import SPLITS, DataModule
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import VAL, height_and_width, prepare_data
+from tutelage.data.sealed import seal
 from tutelage.errors import ConfigError, DataError, plain, unknown
 from tutelage.utils import registry
 
 SOURCE_OPTIONS = ("target", "group", "drop", "heatmaps", "reading", "neighbours")
 """The options that only some sources have."""
+
+OF_RUN = ("task", "is_sealed")
+"""The options that only some sources take, from a run: its task, and whether test may not be read."""
 
 OF_READING = ("reading", "neighbours")
 """The options that hold for all samples, also for unlabelled ones beside the data."""
@@ -55,6 +59,7 @@ def load(
     classes: Sequence[str] | None = None,
     split: str | Sequence[str] = "samples",
     fingerprint: str = "names",
+    judged_on: str = "test",
     **source_options: Any,
 ) -> DataModule:
     """Load data by name: "digits", "folder:photos", "npz:my.npz" … (`available()` lists them).
@@ -72,6 +77,7 @@ def load(
         split: "samples"; "classes": train, val and test have no class in common (`data.class_split`); or the names of
             the classes of test, which are in no other split.
         fingerprint: "names": files are identified by their names and sizes; "content": by their contents.
+        judged_on: "val": nothing can read test afterwards (`data.sealed`).
         source_options: options of some sources: target (the columns to estimate), group (the column of groups that no
             two splits may share), drop (columns that are no inputs), reading (options of its own), heatmaps (of key
             points), neighbours (of each node, by hop); None or empty:
@@ -84,9 +90,12 @@ def load(
     (1, (8, 8), 10)
     """
     source, kind, where = _find(name)
+    is_sealed = judged_on == "val"
+    if split == "samples":  # else the samples of all splits are joined first
+        source_options["is_sealed"] = is_sealed
     source_options = _options_of(source, name, {**source_options, "task": task})
     source_data = source.find(kind, where, height_and_width(size), **source_options)
-    source_options.pop("task", None)
+    source_options = {key: value for key, value in source_options.items() if key not in OF_RUN}
     data = prepare_data(
         name,
         source_data,
@@ -104,7 +113,8 @@ def load(
         raise ConfigError(f"data {name!r} is for {data.task}, not for {task}: choose another task or other data.")
     of_split = {} if split == "samples" else {"split": split, "val": val, "seed": seed}
     of_classes = {} if classes is None else {"classes": list(classes)}
-    return replace(data, source_options=source_options | of_split | of_classes)
+    data = replace(data, source_options=source_options | of_split | of_classes)
+    return seal(data, val, seed) if is_sealed else data
 
 
 def load_unlabelled(
@@ -154,9 +164,9 @@ def _options_of(source: ModuleType, name: str, options: Mapping[str, Any]) -> di
     Raises: ConfigError if the source has no such option.
     """
     known = [p.name for p in inspect.signature(source.find).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    given = {key: value for key, value in options.items() if value and (key != "task" or key in known)}
+    given = {key: value for key, value in options.items() if value and (key not in OF_RUN or key in known)}
     if other := [key for key in given if key not in known]:
-        allowed = f"it takes {', '.join(k for k in known if k != 'task')}" if known else "it has no such options"
+        allowed = f"it takes {', '.join(k for k in known if k not in OF_RUN)}" if known else "it has no such options"
         raise ConfigError(f"data {name!r}: {', '.join(f'{key}=…' for key in other)}: {allowed}.")
     return given
 

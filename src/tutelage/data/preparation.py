@@ -118,8 +118,14 @@ def fill_missing_splits(name: str, source: SourceData, val: float, seed: int) ->
         train, test = split_off(name, "test", train, TEST, 0)
     if validation is None:
         train, validation = split_off(name, "val", train, val, seed)
-    refuse_shared_groups(name, {"train": train, "val": validation, "test": test})
+    refuse_shared_groups(name, _readable(train, validation, test))
     return train, validation, test
+
+
+def _readable(train: Split, validation: Split, test: Split) -> dict[str, Split]:
+    """Return the splits by name, without a sealed test."""
+    splits = {"train": train, "val": validation, "test": test}
+    return {split: samples for split, samples in splits.items() if not samples.is_sealed}
 
 
 def split_off(name: str, split: str, samples: Split, fraction: float, seed: int) -> tuple[Split, Split]:
@@ -181,14 +187,13 @@ def select_classes(data: DataModule, names: Sequence[str]) -> DataModule:
         raise ConfigError("\n".join(faults))
     if len(set(names)) < max(len(names), 2):
         raise ConfigError(f"classes={list(names)}: expected two or more of {data.name}, each once.")
-    if any(samples.labels is None for samples in (data.train, data.val, data.test)):
+    if any(getattr(data, split).labels is None for split in data.splits):
         raise ConfigError(
             f"classes={list(names)}: requires a single class per sample that is known without reading the sample, "
             f"which {data.name!r} doesn't have; give a Dataset the attribute `targets`."
         )
     numbers = torch.tensor([names.index(name) if name in names else -1 for name in data.classes])
-    train, validation, test = (ClassSubset(samples, numbers) for samples in (data.train, data.val, data.test))
-    return replace(data, classes=tuple(names), train=train, val=validation, test=test)
+    return replace(data.map_splits(lambda samples: ClassSubset(samples, numbers)), classes=tuple(names))
 
 
 def channel_mean_std(
@@ -255,11 +260,8 @@ def prepare_data(
     data = source if isinstance(source, DataModule) else _with_all_splits(name, source, val, seed)
     content = fingerprint == "content"
     data = replace(
-        data,
+        data.map_splits(lambda samples: samples.fingerprinted_by(content)),
         name=name,
-        train=data.train.fingerprinted_by(content),
-        val=data.val.fingerprinted_by(content),
-        test=data.test.fingerprinted_by(content),
         size=size or data.size,
         augment=with_crop(augment, data.augment),
         loader_keys=data.loader_keys if loader_keys is None else loader_keys,
@@ -275,7 +277,7 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
         raise DataError(f"data {name!r} has the classes {list(source.classes)}: expected two or more.")
     encoded = _encoded(source, *fill_missing_splits(name, source, val, seed))
     train, validation, test = encoded.train, encoded.val, encoded.test
-    _refuse_unlabelled_columns(name, source.columns, {"train": train, "val": validation, "test": test})
+    _refuse_unlabelled_columns(name, source.columns, _readable(train, validation, test))
     scale = source.scale
     kind = modalities.find(source.modality)
     fields = {field: _measured_field(train, field, form) for field, form in source.fields.items()}

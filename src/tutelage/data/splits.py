@@ -52,7 +52,7 @@ class Split(ABC):
     as rankings require. is_random: whether reading a sample involves randomness in addition to the data's augmentation.
     can_crop: whether reading can crop a sample at random. content: whether the fingerprint covers the contents of
     files, or only their names and sizes. rate: recordings' samples a second, if they are known. in_order: whether
-    training takes the samples in their order, as of a stream.
+    training takes the samples in their order, as of a stream. is_sealed: whether nothing may read it (`data.sealed`).
     """
 
     labels: Tensor | None = None
@@ -63,6 +63,7 @@ class Split(ABC):
     content: bool = False
     rate: int | None = None
     in_order: bool = False
+    is_sealed: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -30,6 +30,18 @@ class Stream:
     source: str
 
 
+def refuse_composed(name: str, streams: Sequence[Stream], sampling: str, num_views: int) -> None:
+    """Refuse batches that a scheme makes up itself, of data with streams.
+
+    Raises: ConfigError.
+    """
+    if sampling != "shuffled" or num_views > 1:
+        raise ConfigError(
+            f"data {name!r} has the streams {', '.join(stream.name for stream in streams)}, and this scheme makes up "
+            "batches of its own: use another scheme, or labelled data alone."
+        )
+
+
 Lap = tuple[int, list[Tensor]]
 """The number of a pass over a stream, and batches of it."""
 

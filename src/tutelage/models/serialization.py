@@ -155,7 +155,7 @@ class ModelCard:
 def make_card(model: str, data: DataModule, outputs: int) -> ModelCard:
     """Return the card of a model with so many outputs, trained on this data."""
     of_data = data.classes, data.channels, data.size, data.mean, data.std, data.name, outputs
-    centred = data.test.can_crop and data.target in ("label", "labels")
+    centred = data.judged.can_crop and data.target in ("label", "labels")
     values = data.values
     return ModelCard(
         model,
@@ -164,7 +164,7 @@ def make_card(model: str, data: DataModule, outputs: int) -> ModelCard:
         dict(data.columns),
         data.column_name,
         data.source_scale.known,
-        data.test.image_size,
+        data.judged.image_size,
         centred,
         data.modality,
         {} if values is None else dict(zip(values.names, zip(values.mean, values.std, strict=True), strict=True)),

@@ -1,4 +1,4 @@
-"""The sections of a detection: average precision by class, and boxes drawn in test images."""
+"""The sections of a detection: average precision by class, and boxes drawn in images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def classes(run: RunRecord) -> Section:
         rows.append([run.class_name(number), f"{int(row[0]):,}", *values])
     head = [f"{run.label(role)}, {name}" for role in tables for name in ("AP", "AP at 0.5")]
     table = Table("Average precision by class", ["Class", "Objects", *head], rows)
-    lead = "Of the test split, first seed; AP is the mean over the overlaps 0.5, 0.55 … 0.95 with the true box."
+    lead = f"{run.judged_on.capitalize()} split, first seed; AP is the mean over overlaps 0.5, 0.55 … 0.95 with it."
     return Section("Precision by class", lead, [table])
 
 
@@ -57,11 +57,14 @@ def boxes(run: RunRecord) -> Section:
             found = found[found[:, 5] >= 0]
             seen |= set(found[:, 5].astype(int).tolist())
             picture = draw_boxes(image, found, size, count)
-            images.append((label, encode_png(picture, PIXELS), f"test image {index} with boxes, {label.lower()}"))
+            images.append(
+                (label, encode_png(picture, PIXELS), f"{run.judged_on} image {index} with boxes, {label.lower()}")
+            )
         rows.append(MaskBlock(images))
     entries = [(class_colour(i, count), run.class_name(i)) for i in sorted(seen)][:LEGEND_SIZE]
     blocks: list[Block] = [LegendBlock(entries), *rows]
-    lead = f"Test images, evenly spaced over the split, first seed; detections of a score from {SHOWN}." + examples.note
+    which = f"{run.judged_on.capitalize()} images, evenly spaced over the split, first seed"
+    lead = f"{which}; detections of a score from {SHOWN}.{examples.note}"
     return Section("Boxes", lead, blocks)
 
 

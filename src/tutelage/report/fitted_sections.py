@@ -24,7 +24,7 @@ from tutelage.report.run_record import PhaseRecord, RunRecord
 
 SIZES = {"trees": "trees", "depth": "depth", "leaves": "leaves", "weights": "weights"}
 FIDELITY = {
-    "agreement": "test samples with the teacher's class",
+    "agreement": "samples with the teacher's class",
     "kl": "mean divergence KL(teacher ‖ student)",
     "r2": "variance of the teacher's values that it explains",
     "rmse": "root mean squared difference from the teacher, in standard deviations of the target",

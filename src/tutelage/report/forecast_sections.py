@@ -15,7 +15,7 @@ SHOWN = 4
 
 
 def forecasts(run: RunRecord) -> Section:
-    """Show the values that followed some test windows, with each model's forecasts, and the errors by time ahead."""
+    """Show the values that followed some windows, with each model's forecasts, and the errors by time ahead."""
     names = [str(name) for name in run.data.get("values") or []]
     arrays = {
         role: phases[0].predictions
@@ -32,10 +32,12 @@ def forecasts(run: RunRecord) -> Section:
     for number in np.unique(np.linspace(0, len(targets) - 1, SHOWN).round().astype(int)).tolist():
         lines = [Line("both", "Target", _points(targets[number]))]
         lines += [Line(role, run.label(role), _points(values[1][number])) for role, values in by_role.items()]
-        drawing = draw_lines(f"{columns[0]} after test window {number}", lines, x="times ahead")
+        drawing = draw_lines(f"{columns[0]} after {run.judged_on} window {number}", lines, x="times ahead")
         legend = [(line.style, line.label) for line in lines]
-        blocks.append(Figure(f"Test window {number}", drawing, f"{columns[0]} by time ahead.", legend))
-    lead = f"The column {columns[0]} after test windows that are evenly spread over the split (first seed)."
+        blocks.append(
+            Figure(f"{run.judged_on.capitalize()} window {number}", drawing, f"{columns[0]} by time ahead.", legend)
+        )
+    lead = f"The column {columns[0]} after {run.judged_on} windows that are evenly spread over the split (first seed)."
     return Section("Forecasts", lead, blocks)
 
 

@@ -53,8 +53,9 @@ def labels(run: RunRecord) -> Section:
     ]
     blocks.append(WideTable("Average precision by label", head, rows))
     absent = len(taught) - len(counted)
-    left_out = f" {absent} label(s) that no test sample has are left out." if absent else ""
-    lead = f"Test samples, mean over seeds. Thresholds are the best in hindsight, of the student taught.{left_out}"
+    left_out = f" {absent} label(s) that no {run.judged_on} sample has are left out." if absent else ""
+    thresholds = "Thresholds are the best in hindsight, of the student taught."
+    lead = f"{run.judged_on.capitalize()} samples, mean over seeds. {thresholds}{left_out}"
     return Section("Labels", lead, blocks)
 
 
@@ -76,7 +77,9 @@ def thresholds(run: RunRecord) -> Section:
     table = Table("Micro F1", ["Model", "At 0.5", "Best threshold", "F1 there"], rows)
     drawing = draw_lines("micro F1 by threshold", series, x="threshold", value_text=format_percent, tick=format_percent)
     legend = [(line.style, line.label) for line in series]
-    figure = WideFigure("F1 by threshold", drawing, "All labels of all test samples, first seed.", legend, table)
+    figure = WideFigure(
+        "F1 by threshold", drawing, f"All labels of all {run.judged_on} samples, first seed.", legend, table
+    )
     return Section("Thresholds", "A label is predicted where its probability reaches the threshold.", [figure])
 
 

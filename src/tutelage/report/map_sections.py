@@ -1,4 +1,4 @@
-"""The section on test images with their true maps and the models' estimates, beside a colour scale."""
+"""The section on images with their true maps and the models' estimates, beside a colour scale."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def maps(run: RunRecord) -> Section:
     kind = str(run.data.get("maps") or "")
     rows: list[Block] = []
     for index, image, target in zip(examples.index.tolist(), examples.images, examples.maps, strict=True):
-        images = [("Image", _encode(image), f"test image {index}")]
+        images = [("Image", _encode(image), f"{run.judged_on} image {index}")]
         images.append(("Truth", _encode(draw(target, kind, low, high)), f"true map of {index}"))
         for label, estimates in models:
             if index in estimates:
@@ -42,7 +42,11 @@ def maps(run: RunRecord) -> Section:
         rows.append(MaskBlock(images))
     legend = [] if kind == "image" else [LegendBlock(_legend(kind, low, high))]
     more = "" if channels == 1 or kind in ("image", "motion") else " Of several channels, the largest value is shown."
-    lead = "Test images, evenly spaced over the split; predictions of the first seed." + more + examples.note
+    lead = (
+        f"{run.judged_on.capitalize()} images, evenly spaced over the split; predictions of the first seed."
+        + more
+        + examples.note
+    )
     return Section("Maps", lead, [*legend, *rows])
 
 

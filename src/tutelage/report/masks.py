@@ -1,4 +1,4 @@
-"""The section on test images with their target masks and the models' predicted masks."""
+"""The section on images with their target masks and the models' predicted masks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def masks(run: RunRecord) -> Section:
     seen = set(np.unique(examples.masks))
     for index, image, target in zip(examples.index.tolist(), examples.images, examples.masks, strict=True):
         images = [
-            ("Image", encode_png(image), f"test image {index}"),
+            ("Image", encode_png(image), f"{run.judged_on} image {index}"),
             ("Target", encode_mask(target, count), f"target mask of {index}"),
         ]
         for label, predictions in models:
@@ -45,7 +45,10 @@ def masks(run: RunRecord) -> Section:
     more = [("#7777", f"and {len(entries) - LEGEND_SIZE} more classes")] if len(entries) > LEGEND_SIZE else []
     blank = [("transparent", "blank: unlabelled, not evaluated")] if IGNORE in seen else []
     legend = LegendBlock([*entries[:LEGEND_SIZE], *more, *blank])
-    lead = "Test images, evenly spaced over the split; predictions of the first seed." + examples.note
+    lead = (
+        f"{run.judged_on.capitalize()} images, evenly spaced over the split; predictions of the first seed."
+        + examples.note
+    )
     return Section("Masks", lead, [legend, *rows])
 
 

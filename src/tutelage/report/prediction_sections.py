@@ -51,7 +51,7 @@ AGREEMENT_ROWS = ("Same class", "KL(teacher ‖ student), nats", *(name.capitali
 
 @dataclass(frozen=True)
 class Predictions:
-    """A classifier's predictions on the test split: index (N,), targets (N,), probabilities (N, C)."""
+    """A classifier's predictions on the split that judges: index (N,), targets (N,), probabilities (N, C)."""
 
     index: Any
     targets: Any
@@ -101,15 +101,15 @@ def teacher_agreement(run: RunRecord) -> Section:
         ["", *(row[0] for row in rows)],
         [[name, *values] for name, *values in zip(AGREEMENT_ROWS, *(row[1:] for row in rows), strict=True)],
     )
-    drawing = draw_stacked_bars("correct predictions, by fraction of test samples", bands)
+    drawing = draw_stacked_bars(f"correct predictions, by fraction of {run.judged_on} samples", bands)
     figure = WideFigure(
         "Correct predictions",
         drawing,
-        "Fractions of the test samples, mean over seeds.",
+        f"Fractions of the {run.judged_on} samples, mean over seeds.",
         [(s, n) for n, s in STYLES.items()],
         table,
     )
-    lead = "Same class: the fraction of test samples with the same most probable class as the teacher."
+    lead = f"Same class: the fraction of {run.judged_on} samples with the same most probable class as the teacher."
     return Section("Agreement with the teacher", lead, [figure])
 
 
@@ -236,7 +236,7 @@ def confusions(run: RunRecord) -> Section:
 
 
 def examples(run: RunRecord) -> Section:
-    """Show test images whose predictions differ between teacher and student."""
+    """Show images whose predictions differ between teacher and student."""
     if run.examples is None:
         raise MissingDataError("the folder has no examples.npz")
     models = [(role, run.label(role), predictions_of(run, role)[0]) for role in ROLES if predictions_of(run, role)]
@@ -254,12 +254,15 @@ def examples(run: RunRecord) -> Section:
         target = int(rows[0][2].targets[rows[0][3]])
         texts = [(role, label, *_prediction(run, predictions, i, target)) for role, label, predictions, i in rows]
         name = run.class_name(target)
-        images.append(ImageBlock(encode_png(image, PIXELS), f"test sample {int(index)}, of class {name}", name, texts))
+        images.append(
+            ImageBlock(encode_png(image, PIXELS), f"{run.judged_on} sample {int(index)}, of class {name}", name, texts)
+        )
     if not images:
         raise MissingDataError("predictions.npz contains none of the example images")
     return Section(
         "Where teacher and student differ",
-        "Test samples with each model's predicted class and its probability (first seed)." + run.examples.note,
+        f"{run.judged_on.capitalize()} samples with each model's predicted class and its probability (first seed)."
+        + run.examples.note,
         images,
     )
 

@@ -30,7 +30,7 @@ def queries(run: RunRecord) -> Section:
         blocks.append(_worst(run, tables))
     left_out = int((tables[next(iter(tables))][:, 2] == 0).sum())
     note = f" {left_out} without a relevant document are left out." if left_out else ""
-    return Section("Queries", f"NDCG@10 of each test query, first seed.{note}", blocks)
+    return Section("Queries", f"NDCG@10 of each {run.judged_on} query, first seed.{note}", blocks)
 
 
 def _quantiles(run: RunRecord, tables: dict[str, Any]) -> Table:

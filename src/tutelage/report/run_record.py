@@ -23,7 +23,7 @@ ROLES = ("teacher", "baseline", "student")
 
 @dataclass(frozen=True)
 class Examples:
-    """Test samples to show: index (K,), images (K, H, W, 3) uint8, and target masks (K, H, W) or maps (K, C, h, w).
+    """Samples to show: index (K,), images (K, H, W, 3) uint8, and target masks (K, H, W) or maps (K, C, h, w).
 
     objects: (K, M, 6) x₁, y₁, x₂, y₂, 1, class, -1 in rows without one, for detection. sizes: (K, 2) the height and
     width of the boxes' images. note: A remark on how the images are shown.
@@ -94,6 +94,11 @@ class RunRecord:
     def metric(self) -> str:
         """The name of the main metric."""
         return str(self.result["metric"])
+
+    @property
+    def judged_on(self) -> str:
+        """The split of the figures in words: "test" or "validation"."""
+        return "validation" if self.result.get("judged_on") == "val" else "test"
 
     @property
     def unit(self) -> Unit:

@@ -31,8 +31,14 @@ def overlaps(run: RunRecord) -> Section:
     ]
     blocks: list[Block] = [WideTable("IoU by class", head, rows)]
     absent = int((pixels == 0).sum())
-    left_out = f" {absent} class(es) without test pixels count in no mean unless they are predicted." if absent else ""
-    lead = f"Labelled test pixels, means over seeds; Dice and boundaries are those of the last model.{left_out}"
+    left_out = (
+        f" {absent} class(es) without {run.judged_on} pixels count in no mean unless they are predicted."
+        if absent
+        else ""
+    )
+    lead = (
+        f"Labelled {run.judged_on} pixels, means over seeds; Dice and boundaries are those of the last model.{left_out}"
+    )
     return Section("Classes", lead, blocks)
 
 

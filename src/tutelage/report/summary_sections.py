@@ -122,8 +122,8 @@ def _insufficiency(bounds: Any) -> str:
 
 
 def _samples(run: RunRecord) -> str:
-    size = run.data.get("test")
-    return f" on {size} test samples" if size else ""
+    size = run.data.get(str(run.result.get("judged_on", "test")))
+    return f" on {size} {run.judged_on} samples" if size else ""
 
 
 def result(run: RunRecord) -> Section:
@@ -133,7 +133,7 @@ def result(run: RunRecord) -> Section:
         raise MissingDataError(f"result.json has no {run.metric}")
     rows = [_row(run, role) for role in roles]
     table = Table(
-        f"Test {run.metric} by model",
+        f"{run.judged_on.capitalize()} {run.metric} by model",
         ["Model", run.metric, "95 % interval", "Seeds"],
         [
             *([r.label, run.unit(r.mean), run.unit.interval(r.interval) or "–", len(r.values)] for r in rows),
@@ -142,10 +142,10 @@ def result(run: RunRecord) -> Section:
     )
     within = (0.0, 1.0) if run.unit.percent else (-math.inf, math.inf)
     drawing = draw_intervals(
-        f"{run.metric} of each model by seed", rows, f"test {run.metric}", run.unit, run.unit.tick, within
+        f"{run.metric} of each model by seed", rows, f"{run.judged_on} {run.metric}", run.unit, run.unit.tick, within
     )
     figure = Figure(
-        f"Test {run.metric} by seed",
+        f"{run.judged_on.capitalize()} {run.metric} by seed",
         drawing,
         "Dots: seeds. Vertical bar: their mean. Line: 95 % interval of the mean.",
         [(r.style, r.label) for r in rows],
@@ -179,7 +179,9 @@ def _columns(run: RunRecord, roles: list[str]) -> list[Block]:
     if not any(columns):
         return []
     rows = [[name, *(run.unit(values.get(name)) for values in columns)] for name in max(columns, key=len)]
-    return [Table(f"Test {run.metric} by label column", ["Label", *map(run.label, roles)], rows)]
+    return [
+        Table(f"{run.judged_on.capitalize()} {run.metric} by label column", ["Label", *map(run.label, roles)], rows)
+    ]
 
 
 def _other_trainings(run: RunRecord) -> list[list[Any]]:

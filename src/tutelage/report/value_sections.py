@@ -29,7 +29,8 @@ def estimates(run: RunRecord) -> Section:
         for role, values in arrays.items():
             target, estimate = (np.asarray(values[key], float)[:, number] for key in ("targets", "estimates"))
             blocks.append(_figure(run.label(role), role, name, target, estimate))
-    lead = f"Test samples (at most {SHOWN}, evenly spread, first seed); a perfect model's lie on the dashed line."
+    samples = f"{run.judged_on.capitalize()} samples (at most {SHOWN}, evenly spread, first seed)"
+    lead = f"{samples}; a perfect model's lie on the dashed line."
     return Section("Estimates", lead, blocks)
 
 

@@ -18,6 +18,7 @@ from tutelage.data.input_views import view_inputs, with_views
 from tutelage.data.items import UNLABELLED
 from tutelage.data.loading import SOURCE_OPTIONS
 from tutelage.data.preparation import height_and_width, prepare_data
+from tutelage.data.sealed import seal
 from tutelage.errors import ConfigError
 from tutelage.runs.streams import with_streams
 from tutelage.tasks.base import Task
@@ -31,9 +32,20 @@ def load_data(
 ) -> DataModule:
     """Return the data that a configuration names or that was passed in its place; only one label column if it sets one.
 
+    With judged_on=val nothing can read its test split.
     Raises: ConfigError if its limit can't hold a sample of each class, if there is no such column, or if the data that
     was passed is for another task or sets another batch size.
     """
+    data = _data_of(config, provided, streams)
+    return seal(data, config.val, config.seed) if config.judged_on == "val" else data
+
+
+def _data_of(
+    config: Config,
+    provided: DataModule | DatasetSource | None,
+    streams: Mapping[str, DataModule | DatasetSource] | None,
+) -> DataModule:
+    """Return the data, whose test split may still be read if an object or a stream brought it."""
     data = _loaded(config, provided)
     if config.degrade is not None:
         data = degraded(data, Degradation.of(config.degrade))
@@ -152,10 +164,11 @@ def _loaded(config: Config, provided: DataModule | DatasetSource | None) -> Data
         options["augment"] = kind.augment
     task = None if name == "auto" or config.column or _target_of_task(config) else name
     if provided is None:
-        options |= {key: getattr(config, key) for key in SOURCE_OPTIONS}
+        options |= {key: getattr(config, key) for key in (*SOURCE_OPTIONS, "judged_on")}
         return datasets.load(config.data, size=config.size, classes=config.classes, task=task, **options)
     if isinstance(provided, DatasetSource):
-        return provided.data(size=height_and_width(config.size), task=task, **options)
+        is_sealed = config.judged_on == "val" and config.split == "samples"  # else all splits are joined first
+        return provided.data(size=height_and_width(config.size), task=task, is_sealed=is_sealed, **options)
     if task not in (None, provided.task):
         raise ConfigError(f"task={task}, but {provided.name} is data for {provided.task}; leave task out.")
     return prepare_data(provided.name, provided, size=height_and_width(config.size), classes=config.classes, **options)

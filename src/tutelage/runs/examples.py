@@ -1,4 +1,4 @@
-"""Test samples that the report shows, and the masks and maps that networks predict for them."""
+"""Samples of the split that judges, for the report, and the masks and maps that networks predict for them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def write(folder: Path, data: DataModule) -> None:
     if data.modality != "image" and not data.kind.has_pictures:
         return
     if data.target == "mask":
-        numbers = _spread_out(len(data.test))
-        batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
+        numbers = _spread_out(len(data.judged))
+        batch = next(iter(_of(data, numbers).batches(data.judged_on, len(numbers), train=False)))
         assert isinstance(batch.targets, Tensor)
         _keep(folder / "examples.npz", index=numbers, **_images(data, numbers), masks=_small(batch.targets))
     elif data.target == "objects":
-        numbers = _spread_out(len(data.test))
-        batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
+        numbers = _spread_out(len(data.judged))
+        batch = next(iter(_of(data, numbers).batches(data.judged_on, len(numbers), train=False)))
         _keep(folder / "examples.npz", index=numbers, **_images(data, numbers), **_objects(batch))
     elif data.target == "map" and data.values is not None:
-        numbers = _spread_out(len(data.test))
-        batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
+        numbers = _spread_out(len(data.judged))
+        batch = next(iter(_of(data, numbers).batches(data.judged_on, len(numbers), train=False)))
         assert isinstance(batch.targets, Tensor)
         maps = data.values.restore(batch.targets).float().cpu().numpy()
         _keep(folder / "examples.npz", index=numbers, **_images(data, numbers), maps=maps)
@@ -49,22 +49,22 @@ def write(folder: Path, data: DataModule) -> None:
 
 def write_masks(path: Path, network: nn.Module, data: DataModule, task: Task) -> None:
     """Write a network's predictions for the samples that the report shows: index (K,), masks (K, H, W)."""
-    numbers = _spread_out(len(data.test))
+    numbers = _spread_out(len(data.judged))
     _keep(path, index=numbers, masks=_small(_responses(network, data, task, numbers).argmax(1)))
 
 
 def write_maps(path: Path, network: nn.Module, data: DataModule, task: Task) -> None:
     """Write a network's maps for the samples that the report shows: index (K,), maps (K, C, h, w) in their units."""
     assert data.values is not None
-    numbers = _spread_out(len(data.test))
+    numbers = _spread_out(len(data.judged))
     maps = data.values.restore(_responses(network, data, task, numbers)).float().cpu().numpy()
     _keep(path, index=numbers, maps=maps)
 
 
 def _responses(network: nn.Module, data: DataModule, task: Task, numbers: np.ndarray[Any, Any]) -> Tensor:
-    """Return a network's responses to the test samples of those numbers."""
+    """Return a network's responses to the samples of those numbers."""
     device = next(network.parameters()).device
-    batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False, device=device)))
+    batch = next(iter(_of(data, numbers).batches(data.judged_on, len(numbers), train=False, device=device)))
     with eval_no_grad(network):
         return task.response(task.infer(network, batch), batch)
 
@@ -94,13 +94,14 @@ def _spread_out(count: int) -> np.ndarray[Any, Any]:
 
 
 def _of(data: DataModule, numbers: np.ndarray[Any, Any]) -> DataModule:
-    """Return the data with those test samples alone."""
-    return replace(data, test=data.test.take(torch.from_numpy(numbers)))
+    """Return the data with those samples of the split that judges alone."""
+    chosen: dict[str, Any] = {data.judged_on: data.judged.take(torch.from_numpy(numbers))}
+    return replace(data, **chosen)
 
 
 def _images(data: DataModule, numbers: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Return the test images of those numbers, uint8 (K, H, W, 3), and, under `note`, a note on how they are shown."""
-    batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
+    """Return the images of those numbers, uint8 (K, H, W, 3), and, under `note`, a note on how they are shown."""
+    batch = next(iter(_of(data, numbers).batches(data.judged_on, len(numbers), train=False)))
     assert isinstance(batch.inputs, Tensor)
     images, note = pixels_of(data, batch.inputs)
     return {"images": images, "note": note}

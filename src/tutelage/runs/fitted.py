@@ -127,7 +127,7 @@ class Fitting:
 
     def describe(self, student: FittedEstimator, train: Samples) -> dict[str, Any]:
         """Return the facts about a fitted student for phase.json."""
-        test = self.samples("test")
+        test = self.samples(self.data.judged_on)
         facts: dict[str, Any] = {"model": self.name, "options": asdict(self.model), "size": quality.size(student)}
         if test.taught is not None:
             facts["fidelity"] = quality.fidelity(student, test.x, test.taught)

@@ -52,8 +52,8 @@ class LoadedNetwork:
 
         Raises: ConfigError if it isn't configured whether the data comes normalised, or recordings have another rate.
         """
-        if data.test.rate is not None:
-            refuse_other_rate(self.model, data.name, data.test.rate)
+        if data.judged.rate is not None:
+            refuse_other_rate(self.model, data.name, data.judged.rate)
         return data if self.mean is None or self.std is None else data.normalised_by(self.mean, self.std, self.known)
 
     @classmethod

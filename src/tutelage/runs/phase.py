@@ -62,7 +62,7 @@ def write_phase_folder(
     more: Mapping[str, Any] | None = None,
     views: Mapping[str, DataModule] | None = None,
 ) -> None:
-    """Evaluate on the test split and write the phase's folder; phase.json is written last and marks it as done.
+    """Evaluate on the split that judges and write the phase's folder; phase.json is written last and marks it as done.
 
     names: the students' models; the first one's also for those that aren't named. A network whose outputs don't fit the
     task has no figures. more: further entries of phase.json. views: the data of students with other inputs, by name.
@@ -71,7 +71,8 @@ def write_phase_folder(
     student, name = next(iter(students.values())), next(iter(names.values()))
     by_student = {other: (views or {}).get(other, data) for other in students}
     data, terms = next(iter(by_student.values())), None if scheme is None else scheme.method_terms()
-    evaluation = evaluate_split(student, data, task, "test", batch_size) if fits_task(student, data, task) else None
+    fits = fits_task(student, data, task)
+    evaluation = evaluate_split(student, data, task, data.judged_on, batch_size) if fits else None
     if evaluation is not None and scheme is not None and task.task_loss() is None:
         evaluation.values |= _evaluate_losses(scheme, data, batch_size, student)
     for number, (peer, network) in enumerate(students.items()):
@@ -118,7 +119,7 @@ def _others(
     return {
         other: {
             "model": names.get(other, first),
-            "figures": evaluate_split(network, data[other], task, "test", batch_size).values,
+            "figures": evaluate_split(network, data[other], task, data[other].judged_on, batch_size).values,
             "parameters": sum(p.numel() for p in network.parameters()),
             "macs": macs(network, data[other]),
         }
@@ -162,21 +163,21 @@ def evaluate_split(network: nn.Module, data: DataModule, task: Task, split: str,
 
 
 def _evaluate_losses(scheme: Scheme, data: DataModule, batch_size: int, student: nn.Module) -> dict[str, float]:
-    """Return the trained scheme's losses on the test split; the layers that its terms compare are captured again."""
+    """Return the trained scheme's losses on the split that judges; the layers of its terms are captured again."""
     device = next(student.parameters()).device
     players = [unwrap(player) for player in scheme.players.values()]
     for player in players:
         player.set_captured_layers()
-    losses = scheme.evaluate_losses(data.batches("test", batch_size, train=False, device=device))
+    losses = scheme.evaluate_losses(data.batches(data.judged_on, batch_size, train=False, device=device))
     for player in players:
         player.student.close()
     return losses
 
 
 def respond_to_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
-    """Return the response to one sample of the test split."""
+    """Return the response to one sample of the split that judges."""
     parameter, model = next(network.parameters(), torch.zeros(())), as_network(network)
-    batch = next(data.batches("test", 1, train=False, device=parameter.device))
+    batch = next(data.batches(data.judged_on, 1, train=False, device=parameter.device))
     with eval_no_grad(model):
         return task.response(respond(model, batch), batch)
 

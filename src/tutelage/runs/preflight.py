@@ -144,7 +144,7 @@ def check_gradients(scheme: Scheme) -> list[Finding]:
 
 def check_evaluation(run: Run, scheme: Scheme, data: DataModule) -> list[Finding]:
     """Check that each student can be evaluated on validation and test data: on a batch of each."""
-    for split in ("val", "test"):
+    for split in data.splits[1:]:
         batch = next(data.batches(split, run.config.batch_size, train=False, device=run.fabric.device))
         for student in scheme.students().values():
             evaluate(student, [batch], run.inputs.task, run.inputs.task.outputs(data))

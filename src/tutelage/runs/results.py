@@ -25,11 +25,10 @@ def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[st
         "metric": task.metric,
         "higher_is_better": task.higher_is_better,
         "usage": task.usage,
+        "judged_on": data.judged_on,
         "data": {
             "name": data.name,
-            "train": len(data.train),
-            "val": len(data.val),
-            "test": len(data.test),
+            **{split: len(getattr(data, split)) for split in data.splits},
             "classes": list(data.classes),
             "channels": data.channels,
             "size": list(data.size),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.class_split import shared_classes
-from tutelage.data.data_module import SPLITS, DataModule
+from tutelage.data.data_module import DataModule
 from tutelage.errors import DataError
 from tutelage.tasks.class_checks import judge_level, small_inputs, spread_part
 from tutelage.utils.finding import Finding, list_first
@@ -19,20 +19,21 @@ def refuse_unsearchable(data: DataModule) -> None:
 
     Raises: DataError.
     """
-    labels = {split: getattr(data, split).labels for split in SPLITS}
+    labels = {split: getattr(data, split).labels for split in data.splits}
     if missing := [split for split, numbers in labels.items() if numbers is None or bool((numbers < 0).any())]:
         raise DataError(
             f"data {data.name!r}: task=embedding requires a single class of each sample, which {missing[0]} doesn't "
             "have for all; label them, or leave them out (a Dataset has an attribute `targets`)."
         )
-    for split in ("val", "test"):
+    for split in data.splits[1:]:
         counts = torch.bincount(labels[split], minlength=len(data.classes))
         if int((counts > 0).sum()) < 2 or not bool((counts > 1).any()):
             raise DataError(
                 f"data {data.name!r}: {split} has {len(labels[split])} sample(s) of {int((counts > 0).sum())} "
                 "class(es), expected two or more classes, and several samples of one."
             )
-    if single := [data.classes[number] for number in (counts == 1).nonzero()[:, 0].tolist()]:
+    single = [data.classes[number] for number in (counts == 1).nonzero()[:, 0].tolist()]
+    if single and data.judged_on == "test":
         raise DataError(
             f"data {data.name!r}: the test split has a single sample of {list_first(single)}, which no search can find "
             "by its class: give another sample, or leave these classes out (classes=…)."

@@ -42,9 +42,9 @@ class Forecasting(Regression):
 
         Raises: ConfigError if the data has no windows.
         """
-        if data.values is None or not isinstance(data.test, WindowSplit):
+        if data.values is None or not isinstance(data.judged, WindowSplit):
             raise ConfigError(f"task=forecasting: {data.name!r} has no windows of series: use data=windows:FILE.")
-        return cls(data.values, data.test.form.scale)
+        return cls(data.values, data.judged.form.scale)
 
     def describe_outputs(self, outputs: int) -> str:
         """Return the values in words."""

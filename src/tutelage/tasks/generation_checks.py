@@ -71,7 +71,7 @@ def refuse_few_images(data: DataModule, samples: int) -> None:
 
     Raises: ConfigError for too few images in a split, or too few to compare.
     """
-    for split in ("val", "test"):
+    for split in data.splits[1:]:
         if (count := len(getattr(data, split))) < FEWEST:
             raise ConfigError(
                 f"{data.name} has {count} images in {split}: expected {FEWEST} or more to compare images that are made "
@@ -84,7 +84,7 @@ def refuse_few_images(data: DataModule, samples: int) -> None:
 def check_images(data: DataModule, samples: int) -> list[Finding]:
     """Check that there are enough images to compare, and that they aren't all the same."""
     findings = []
-    count = min(samples, len(data.test))
+    count = min(samples, len(data.judged))
     if count < ENOUGH:
         findings.append(
             Finding(
@@ -95,4 +95,4 @@ def check_images(data: DataModule, samples: int) -> list[Finding]:
         )
     if float(first_images(data).std(0).max()) < 1e-3:
         findings.append(Finding("error", "the first images of train are all the same", "check the data's files."))
-    return findings or [Finding("ok", f"{len(data.train)} images, {count} of test to compare with")]
+    return findings or [Finding("ok", f"{len(data.train)} images, {count} of {data.judged_on} to compare with")]

@@ -21,7 +21,7 @@ LEAK = 0.999
 
 def check_nodes(data: DataModule) -> list[Finding]:
     """Check for classes of fewer than two training nodes, for low homophily, and for features that are labels."""
-    train, test = data.train, data.test
+    train, test = data.train, data.judged
     if not isinstance(train, NodeSplit) or not isinstance(test, NodeSplit) or train.labels is None:
         return []
     counts = torch.bincount(train.labels, minlength=len(data.classes)).tolist()
@@ -66,9 +66,9 @@ def _leaks(data: DataModule, train: NodeSplit, test: NodeSplit) -> list[Finding]
 
 def check_graphs(data: DataModule) -> list[Finding]:
     """Check for training graphs that are test graphs too."""
-    if not isinstance(data.train, GraphSplit) or not isinstance(data.test, GraphSplit):
+    if not isinstance(data.train, GraphSplit) or not isinstance(data.judged, GraphSplit):
         return []
-    train, test = {*_graph_keys(data.train)}, _graph_keys(data.test)
+    train, test = {*_graph_keys(data.train)}, _graph_keys(data.judged)
     common = len([key for key in test if key in train])
     if common:
         what = f"{common} of {len(test)} test graphs equal a training graph, node by node"

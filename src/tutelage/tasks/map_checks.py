@@ -32,7 +32,7 @@ def read_maps(data: DataModule, split: str) -> Iterator[Tensor]:
 def check_known(data: DataModule) -> list[Finding]:
     """Check that enough is known in each split, and that the maps aren't all the same."""
     findings = []
-    for split in ("train", "val", "test"):
+    for split in data.splits:
         maps = torch.cat([x.flatten(1) for x in read_maps(data, split)])
         share = float((~maps.isnan()).double().mean())
         if share < FEW:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tutelage.data.data_module import SPLITS, DataModule
+from tutelage.data.data_module import DataModule
 from tutelage.data.splits import Split, ViewSeed
 from tutelage.utils.finding import Finding
 
@@ -14,7 +14,7 @@ READ_AT_ONCE = 4096
 
 def check_queries(data: DataModule) -> list[Finding]:
     """Check each split for queries without a relevant or without an irrelevant document, and for repeated documents."""
-    findings = [finding for split in SPLITS for finding in _check_grades(split, getattr(data, split))]
+    findings = [finding for split in data.splits for finding in _check_grades(split, getattr(data, split))]
     findings += _check_repeated(data)
     groups = data.train.groups
     count = 0 if groups is None else len(groups.unique())
@@ -45,7 +45,7 @@ def _check_repeated(data: DataModule) -> list[Finding]:
     """Check for documents of the training split that are in another one too, value by value."""
     train = {row.tobytes() for row in _rows(data.train)[0].numpy()}
     findings = []
-    for split in ("val", "test"):
+    for split in data.splits[1:]:
         rows = _rows(getattr(data, split))[0].numpy()
         if repeated := sum(row.tobytes() in train for row in rows if row.any()):
             what = f"{repeated} of {len(rows)} documents of {split} have the same features as one of train"

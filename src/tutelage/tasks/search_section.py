@@ -15,9 +15,9 @@ from tutelage.report.svg_charts import draw_bars
 METRICS = {"recall_at_1": "Recall at 1", "recall_at_5": "at 5", "recall_at_10": "at 10", "map_at_r": "mAP@R"}
 
 LEAD = (
-    "Each test sample is a query, all others are the gallery; means over seeds. A teacher's gallery spares computing a "
-    "large collection again for the student, which then computes only queries: this requires a student whose vectors "
-    "are close to the teacher's own, which logit_mse teaches."
+    "Each sample of the split is a query, all others are the gallery; means over seeds. A teacher's gallery spares "
+    "computing a large collection again for the student, which then computes only queries: this requires a student "
+    "whose vectors are close to the teacher's own, which logit_mse teaches."
 )
 
 
@@ -34,7 +34,7 @@ def search_results(run: RunRecord) -> Section:
         names, values = [run.label(queries), run.label(gallery)], _mean_metrics(vectors[queries], vectors[gallery])
         rows.append([*names, *(format_percent(values[name]) if values else "other length" for name in METRICS)])
         bars += [(" in ".join(names), values["recall_at_1"])] if values else []
-    table = Table("Search on the test split", ["Queries by", "Gallery by", *METRICS.values()], rows)
+    table = Table(f"Search on the {run.judged_on} split", ["Queries by", "Gallery by", *METRICS.values()], rows)
     drawing = draw_bars(
         "Recall at 1 of each model's queries in its own gallery, or in the teacher's", bars, format_percent
     )

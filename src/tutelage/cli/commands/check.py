@@ -79,9 +79,10 @@ def _print_data(trial: Trial) -> None:
     from tutelage.utils.console import print_lines
 
     data = trial.data
+    names = {"train": "training", "val": "validation", "test": "test"}
+    sizes = ", ".join(f"{len(getattr(data, split)):,} {names[split]}" for split in data.splits)
     print_lines(
-        f"data {data.name}: {len(data.train):,} training, {len(data.val):,} validation, {len(data.test):,} test "
-        f"samples; {_outputs(data)}; {data.kind.describe(data.channels, data.size)}; "
+        f"data {data.name}: {sizes} samples; {_outputs(data)}; {data.kind.describe(data.channels, data.size)}; "
         f"augment {data.augment}; mean {_decimals(data.mean)}, std {_decimals(data.std)}"
     )
 

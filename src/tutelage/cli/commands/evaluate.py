@@ -1,4 +1,4 @@
-"""Evaluate a run's student or a saved network on a test split."""
+"""Evaluate a run's student or a saved network on a test split, or on validation samples (judged_on=val)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ def evaluate(
 ) -> None:
     """Evaluate a run's student, or a saved network, on the test split of its own data or of other data.
 
+    A run that was judged on validation samples is evaluated on these, unless judged_on=test is set.
+
     Examples:
 
       tutelage evaluate runs/digits-kd-1
 
       tutelage evaluate runs/photos/student.safetensors data=folder:more_photos
+
+      tutelage evaluate runs/tuned/trial-3 judged_on=test
     """
     keys = parse_pairs(arguments or [])
     from tutelage import api

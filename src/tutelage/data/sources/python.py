@@ -12,9 +12,9 @@ from tutelage.errors import DataError
 NAMES = {"python:MODULE:FUNCTION": "the result of your FUNCTION() in MODULE: a DataModule, or Datasets (train, test)"}
 
 
-def find(kind: str, where: str, size: tuple[int, int] | None) -> DataModule | SourceData:
+def find(kind: str, where: str, size: tuple[int, int] | None, *, is_sealed: bool = False) -> DataModule | SourceData:
     """Call the function; a DataModule is returned unchanged, two map-style Datasets, whose train has `classes`, as
-    SourceData.
+    SourceData; is_sealed: without reading test.
     """
     function = import_function("data", where)
     result = call_user_code(f"data 'python:{where}': {where.partition(':')[2]}", function)
@@ -28,5 +28,5 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> DataModule | So
     if not names:
         raise DataError(f"data 'python:{where}': train has no `classes`: set them, or return from_datasets(…).")
     return DatasetSource(dict(zip(("train", "test"), result, strict=True))).to_source_data(
-        names, "classification", size
+        names, "classification", size, is_sealed
     )

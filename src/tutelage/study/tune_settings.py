@@ -1,0 +1,67 @@
+"""The keys of a search, in addition to those of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tutelage.config import parsing, schema
+from tutelage.config.schema import Config
+from tutelage.errors import ConfigError, unknown
+from tutelage.utils.key_types import EntryTypes
+from tutelage.utils.validation import describe_faults
+
+
+class TuneSettings(BaseModel):
+    """The keys of a search."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    search: Annotated[dict[str, Any], EntryTypes({})] = Field(
+        description="the keys that change from trial to trial: {KEY: [low, high], KEY: [low, high, log], "
+        "KEY: [a, b, c]}; a part by its name, as method.kd.temperature",
+    )
+    trials: int = Field(20, ge=1, le=10_000, description="number of trials")
+    prune: bool = Field(
+        True, description="end trials that are worse on validation than half of the others were after as many epochs"
+    )
+
+
+def key_types() -> dict[str, Any]:
+    """Return the type of each key of a search and of its runs."""
+    own = {key: Annotated[field.annotation, *field.metadata, None] for key, field in TuneSettings.model_fields.items()}
+    return schema.key_types() | own
+
+
+def read(file: Path | None, pairs: list[str]) -> dict[str, Any]:
+    """Return the keys of a YAML file and of `key=value` arguments; the later win."""
+    keys = parsing.read_file(file, key_types()) if file is not None else {}
+    return keys | parsing.parse_pairs(pairs, key_types())
+
+
+def separate(keys: Mapping[str, Any]) -> tuple[TuneSettings, Config]:
+    """Return the settings of the search and the untuned configuration.
+
+    Raises: ConfigError that lists all faults.
+    """
+    known = {**TuneSettings.model_fields, **Config.model_fields}
+    faults = [unknown("key", key, known, "tutelage tune --help") for key in keys if key not in known]
+    own = {key: value for key, value in keys.items() if key in TuneSettings.model_fields}
+    settings, config = None, None
+    if not own.get("search"):
+        faults.append("search is missing: name the keys to tune, as in search={lr: [0.001, 0.1, log]}.")
+    else:
+        try:
+            settings = TuneSettings(**own)
+        except ValidationError as error:
+            faults += describe_faults(error, TuneSettings.model_fields, own).splitlines()
+    try:
+        config = schema.check({key: value for key, value in keys.items() if key in Config.model_fields})
+    except ConfigError as error:
+        faults += str(error).splitlines()
+    if faults or settings is None or config is None:
+        raise ConfigError("\n".join(faults))
+    return settings, config

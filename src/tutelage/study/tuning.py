@@ -1,0 +1,280 @@
+"""Tuning: trials chosen on validation; then the choice, trained with new seeds, against the untuned on test.
+
+runs/x/  tune.yaml  trials.json  teacher/  trials/000/ …  each a run that can't read test
+         choice.json (and config.yaml), written before anything can read test; then tuned/  untuned/  tuning.json
+         tuning.html
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from tutelage.config import parsing
+from tutelage.config.schema import Config, check
+from tutelage.errors import CheckpointError, ConfigError, Interrupted, TutelageError
+from tutelage.report import tuning_page
+from tutelage.runs import resuming
+from tutelage.runs.dry_run import dry_run
+from tutelage.runs.folder import make_run_folder, next_free_folder
+from tutelage.runs.inputs import Provided, RunInputs
+from tutelage.runs.plan import RunPlan
+from tutelage.runs.run import Run
+from tutelage.study.optuna_search import OptunaSearch, TuningTrial, import_optuna
+from tutelage.study.search_space import SearchSpace, describe
+from tutelage.study.stopping import HopelessTrial, StopHopeless, read_curve
+from tutelage.study.tune_settings import TuneSettings
+from tutelage.training.callbacks import Callback
+from tutelage.utils import checksums
+from tutelage.utils.intervals import confidence_interval, verdict
+
+SEALED: dict[str, Any] = {"judged_on": "val", "baseline": False}
+"""The keys of all trainings before the choice: nothing of them can read the test split."""
+
+Notify = Callable[[str], object]
+"""A function that is called with a line about each step."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """One search: its configuration and settings, the objects passed for names, its space and its folder."""
+
+    config: Config
+    settings: TuneSettings
+    provided: Provided
+    space: SearchSpace
+    folder: Path
+    notify: Notify = bool
+
+    @classmethod
+    def begin(cls, config: Config, settings: TuneSettings, provided: Provided, notify: Notify = bool) -> Tuning:
+        """Check the configuration and the space, and make the folder; or open the folder of a search that was begun.
+
+        Raises: ConfigError that lists all faults; the TutelageErrors of the untuned configuration.
+        """
+        import_optuna()
+        if config.devices > 1:
+            raise ConfigError(f"devices={config.devices}: trials train on one device: leave it out.")
+        space = SearchSpace.parse(settings.search, config)
+        folder = Path(config.out) if config.out else next_free_folder(config)
+        tuning = cls(config, settings, provided, space, folder, notify)
+        request = config.model_dump() | {"out": str(folder)} | settings.model_dump()
+        if (folder / "tune.yaml").exists():
+            tuning._refuse_changes(request)
+            checksums.write_recorded(folder / "tune.yaml", parsing.dump(request))  # trials may have changed
+            return tuning
+        tuning._try(config)
+        if faults := list(space.faults(space.corners(), tuning._try)):
+            raise ConfigError("\n".join(dict.fromkeys(faults)))
+        make_run_folder(folder, {"tune.yaml": parsing.dump(request)})
+        return tuning
+
+    def _try(self, config: Config) -> None:
+        """Wire a configuration's networks and terms on a few samples; refuse what can't work."""
+        inputs = RunInputs.load(check(config.model_dump() | SEALED), replace(self.provided, callbacks=()))
+        dry_run(inputs, RunPlan(inputs))
+
+    def _refuse_changes(self, request: Mapping[str, Any]) -> None:
+        """Refuse other keys than those that the search was begun with; trials may change until the choice."""
+        before = parsing.read_file(self.folder / "tune.yaml", {})
+        now = yaml.load(parsing.dump(request), parsing.Loader)  # a SafeLoader
+        free = () if (self.folder / "choice.json").exists() else ("trials",)
+        changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in free]
+        if changed:
+            key = changed[0]
+            made = " The choice is made, and test has been read." if key == "trials" else ""
+            raise ConfigError(
+                f"{self.folder} was begun with {key}={before.get(key)}, now it is {now.get(key)}: put it back, or "
+                f"choose another folder (out=…).{made}"
+            )
+
+    def run(self) -> Path:
+        """Search, write the choice, judge it on test, write the page, and return the folder; go on where it stopped."""
+        with self._locked():
+            try:
+                if not (self.folder / "choice.json").exists():
+                    self.search()
+                    self.choose()
+                self.judge()
+            except Interrupted as error:
+                again = shlex.quote(str(self.folder / "tune.yaml"))
+                raise Interrupted(f"the search was stopped; `tutelage tune {again}` goes on.") from error
+        tuning_page.write(self.folder / "tuning.html", self.read("tuning.json"))
+        return self.folder
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            with FileLock(self.folder / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise ConfigError(f"{self.folder}: another process is searching here: wait for it.") from error
+
+    def read(self, name: str) -> Any:
+        """Return the content of a JSON file in the folder.
+
+        Raises: CheckpointError if it is torn or was altered.
+        """
+        try:
+            return json.loads(checksums.read_verified(self.folder / name))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.folder / name} is missing or torn ({error}): begin a new search.") from error
+
+    def write(self, name: str, content: Any) -> None:
+        """Write a JSON file into the folder."""
+        checksums.write_recorded(self.folder / name, json.dumps(content, indent=1))
+
+    # the search
+
+    @cached_property
+    def inputs(self) -> RunInputs:
+        """The inputs of the untuned configuration, without the test split."""
+        return RunInputs.load(check(self.config.model_dump() | SEALED), replace(self.provided, callbacks=()))
+
+    @cached_property
+    def engine(self) -> OptunaSearch:
+        """The engine that proposes points: a function of the trials before."""
+        return OptunaSearch(self.space, self.config.seed, self.inputs.task.higher_is_better, self.config.epochs)
+
+    def trials(self) -> list[TuningTrial]:
+        """Return the trials that are finished, in their order."""
+        if not (self.folder / "trials.json").exists():
+            return []
+        return [TuningTrial(**trial) for trial in self.read("trials.json")]
+
+    def search(self) -> None:
+        """Train the trials that are missing, one after the other."""
+        trials = self.trials()
+        while len(trials) < self.settings.trials:
+            trials.append(self._trial(trials))
+            self.write("trials.json", [asdict(trial) for trial in trials])
+            self.notify(describe_trial(trials[-1], self.inputs.task.metric))
+
+    def _trial(self, trials: Sequence[TuningTrial]) -> TuningTrial:
+        """Train the next trial; one that fails has a reason, and the search goes on."""
+        number, metric = len(trials), self.inputs.task.metric
+        folder, point = self.folder / "trials" / f"{number:03}", self.engine.propose(trials)
+        result = TuningTrial(number, point, "failed")
+        try:
+            config = check({**self.space.keys(point), **self.teacher_keys, **SEALED, "out": str(folder)})
+            value = self._train(config, self._stopping(folder, trials))["student"][metric]
+            result = replace(result, state="done", value=value)
+        except HopelessTrial as error:
+            return replace(result, state="stopped", curve=error.curve, reason=str(error))
+        except Interrupted:
+            raise
+        except TutelageError as error:
+            result = replace(result, reason=str(error))
+        return replace(result, curve=read_curve(folder, metric))
+
+    def _stopping(self, folder: Path, trials: Sequence[TuningTrial]) -> list[Callback]:
+        """Return the callback that ends hopeless trials; none if they differ in their number of epochs."""
+        varies = any("epochs" in path or path.startswith("stages") for path in self.space.parameters)
+        if not self.settings.prune or varies:
+            return []
+        return [StopHopeless(folder, self.inputs.task.metric, lambda curve: self.engine.is_hopeless(curve, trials))]
+
+    @cached_property
+    def teacher_keys(self) -> dict[str, Any]:
+        """The keys that name the teacher, which is trained once if each trial would train it by the same keys."""
+        plan = RunPlan(self.inputs)
+        if any(path.startswith("teacher") for path in self.space.parameters) or not isinstance(
+            self.config.teacher, str
+        ):
+            return {}
+        phase = next((phase for phase in plan.phases() if phase.role == "teacher"), None)
+        if phase is None or self.provided.teacher is not None:
+            return {}
+        folder = self.folder / "teacher"
+        self.notify(f"teacher {self.config.teacher}: trained once for all trials")
+        own = {"out": str(folder), "seeds": 1, "students": [], "snapshots": [], **SEALED}
+        self._train(plan.config_for(phase).model_copy(update=own), provided=replace(self.provided, student=None))
+        untrained = dict.fromkeys(("teacher_epochs", "teacher_lr", "teacher_scheme", "teacher_weights"))
+        return {"teacher": str(folder), **untrained}
+
+    def _train(self, config: Config, callbacks: Sequence[Callback] = (), provided: Provided | None = None) -> Any:
+        """Train a run, or the rest of it if it was begun, and return its result."""
+        folder, provided = Path(str(config.out)), provided or self.provided
+        provided = replace(provided, callbacks=(*provided.callbacks, *callbacks))
+        if (folder / "config.yaml").exists():
+            resuming.resume(folder, provided)
+        else:
+            Run(config, provided).fit()
+        return json.loads(checksums.read_verified(folder / "result.json"))
+
+    # the choice
+
+    def choose(self) -> None:
+        """Write the choice, with the validation figures of all trials.
+
+        Raises: TutelageError if no trial has a figure.
+        """
+        trials, task = self.trials(), self.inputs.task
+        done = [trial for trial in trials if trial.state == "done"]
+        if not done:
+            first = trials[0]
+            raise TutelageError(
+                f"all {len(trials)} trials failed; the first, at {describe(first.point)}: {first.reason} "
+                "Change search, and begin in another folder."
+            )
+        best = (max if task.higher_is_better else min)(done, key=lambda trial: trial.value or 0.0)
+        keys = {**self.space.keys(best.point), **self.teacher_keys, "out": None, "judged_on": "test"}
+        choice = {
+            "metric": task.metric,
+            "higher_is_better": task.higher_is_better,
+            "judged_on": "val",
+            "trial": best.number,
+            "value": best.value,
+            "point": best.point,
+            "config": keys,
+            "trials": [asdict(trial) for trial in trials],
+        }
+        self.write("choice.json", choice)
+        self.notify(
+            f"chosen: trial {best.number}, {describe(best.point)}; {task.metric} {best.value:.4f} on validation"
+        )
+
+    def judge(self) -> None:
+        """Train the choice and the untuned configuration with new seeds, and compare them on test.
+
+        Raises: CheckpointError if the choice isn't written down.
+        """
+        choice = self.read("choice.json")
+        checksums.write_recorded(self.folder / "config.yaml", parsing.dump(choice["config"]))
+        first = self.config.seed + self.config.seeds
+        arms = {"tuned": choice["config"], "untuned": {**self.space.base, **self.teacher_keys, "baseline": False}}
+        values = {}
+        for name, keys in arms.items():
+            new = {"out": str(self.folder / name), "judged_on": "test", "seed": first}
+            values[name] = self._train(check({**keys, **new}))["student"]["values"]
+            self.notify(f"{name}: {choice['metric']} {sum(values[name]) / len(values[name]):.4f} on test")
+        gains = [tuned - untuned for tuned, untuned in zip(*values.values(), strict=True)]
+        result = {key: choice[key] for key in ("metric", "higher_is_better", "trial", "value", "point", "trials")}
+        result |= {name: {"values": x, "interval": confidence_interval(x)} for name, x in values.items()}
+        result["gain"] = {
+            "values": gains,
+            "interval": confidence_interval(gains),
+            "verdict": verdict(gains, choice["higher_is_better"]),
+        }
+        result["space"] = {path: str(parameter) for path, parameter in self.space.parameters.items()}
+        result["importance"] = self.engine.importances(self.trials())
+        result["data"], result["seeds"] = self.inputs.data.name, [*range(first, first + self.config.seeds)]
+        result["command"] = f"tutelage distill {shlex.quote(str(self.folder / 'config.yaml'))}"
+        self.write("tuning.json", result)
+
+
+def describe_trial(trial: TuningTrial, metric: str) -> str:
+    """Return a line about a trial."""
+    came = (
+        f"{metric} {trial.value:.4f}" if trial.value is not None else f"{trial.state}: {trial.reason.splitlines()[0]}"
+    )
+    return f"trial {trial.number}: {describe(trial.point)}: {came}"
