@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tutelage.errors import ConfigError, TutelageError, unknown
-from tutelage.explanation import agreement, calibration, dark_knowledge
+from tutelage.explanation import agreement, calibration, capacity, dark_knowledge, information, labels, layers
 from tutelage.explanation.base import Explanation, NotApplicable
 from tutelage.explanation.opened_run import OpenedRun
 
@@ -30,6 +30,12 @@ GROUPS: Mapping[str, Group] = {
     "dark_knowledge": Group(
         "Dark knowledge", "What do the teacher's outputs hold beyond the label, and who has it?", dark_knowledge.figures
     ),
+    "layers": Group(
+        "Layers", "Do the student's features resemble the teacher's, and which are worth distilling?", layers.figures
+    ),
+    "capacity": Group("Capacity", "Is the student too small for its teacher?", capacity.figures),
+    "labels": Group("Labels", "Are there wrong labels, and enough of each class?", labels.figures),
+    "information": Group("Information", "How much do the answers tell about the label?", information.figures),
 }
 
 
