@@ -37,7 +37,7 @@ RANKS = Words(
     "Whether student and teacher order the classes other than the label alike, from −1 to 1: higher taught than alone "
     "means that the student learned which classes resemble each other.",
     "Kendall. Biometrika 1938 (tau-b); Spearman. American Journal of Psychology 1904; Huang, You, Wang, Qian, Xu. "
-    "Knowledge distillation from a stronger teacher. NeurIPS 2022, for the use of ranks",
+    "Knowledge distillation from a stronger teacher. NeurIPS 2022, for relations in place of values",
 )
 
 

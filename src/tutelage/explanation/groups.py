@@ -6,7 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tutelage.errors import ConfigError, TutelageError, unknown
-from tutelage.explanation import agreement, calibration, capacity, dark_knowledge, information, labels, layers
+from tutelage.explanation import (
+    agreement,
+    calibration,
+    capacity,
+    dark_knowledge,
+    gradients,
+    information,
+    labels,
+    layers,
+    outputs,
+    robustness,
+    transfer,
+)
 from tutelage.explanation.base import Explanation, NotApplicable
 from tutelage.explanation.opened_run import OpenedRun
 
@@ -36,6 +48,10 @@ GROUPS: Mapping[str, Group] = {
     "capacity": Group("Capacity", "Is the student too small for its teacher?", capacity.figures),
     "labels": Group("Labels", "Are there wrong labels, and enough of each class?", labels.figures),
     "information": Group("Information", "How much do the answers tell about the label?", information.figures),
+    "gradients": Group("Gradients", "Do the method's terms pull in one direction?", gradients.figures),
+    "outputs": Group("Agreement of outputs", "Does the student reproduce its teacher's outputs?", outputs.figures),
+    "robustness": Group("Robustness", "What remains under common corruptions?", robustness.figures),
+    "transfer": Group("Transfer", "Are the features of use for other data?", transfer.figures),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tutelage.data.data_module import DataModule
 from tutelage.errors import ModelError
 from tutelage.explanation.base import Explanation, NotApplicable, Words
 from tutelage.explanation.opened_run import OpenedRun
@@ -76,7 +77,7 @@ def figures(opened: OpenedRun) -> list[Explanation]:
     """Return the figures of layers, of the first seed's networks."""
     if "teacher" not in opened.networks:
         raise NotApplicable("the run has no trained teacher whose layers could be compared")
-    profiles = {role: _profile(opened, networks[0]) for role, networks in opened.networks.items()}
+    profiles = {role: profile_of(opened, networks[0]) for role, networks in opened.networks.items()}
     layers = {role: _layer_names(profile) for role, profile in profiles.items()}
     if not all(layers.values()):
         without = ", ".join(opened.labels[role].lower() for role, names in layers.items() if not names)
@@ -88,7 +89,8 @@ def figures(opened: OpenedRun) -> list[Explanation]:
     return shown
 
 
-def _profile(opened: OpenedRun, network: nn.Module) -> ModelProfile:
+def profile_of(opened: OpenedRun, network: nn.Module) -> ModelProfile:
+    """Return the profile of a network, a teacher's as it gets the batch."""
     batch = next(iter(opened.batches(opened.part("test", 2)[0], "test", network)))
     return network.profile(batch) if isinstance(network, Teacher) else profile_model(network, batch)
 
@@ -98,9 +100,8 @@ def _layer_names(profile: ModelProfile) -> list[str]:
     return list(dict.fromkeys([*(stage.name for stage in profile.stages), *filter(None, [profile.embedding])]))
 
 
-def features_of(opened: OpenedRun, network: nn.Module, layer: str, split: str, most: int) -> Tensor:
-    """Return a layer's features (n, …) of a part of a split, on the CPU."""
-    data = opened.part(split, most)[0]
+def features_of(opened: OpenedRun, network: nn.Module, layer: str, data: DataModule, split: str) -> Tensor:
+    """Return a layer's features (n, …) of a split, on the CPU."""
     extractor = None if isinstance(network, Teacher) else FeatureExtractor(network, [layer])
     try:
         with eval_no_grad(network):
@@ -115,8 +116,8 @@ def features_of(opened: OpenedRun, network: nn.Module, layer: str, split: str, m
 
 
 def _grams(opened: OpenedRun, role: str, layers: Sequence[str]) -> dict[str, Tensor]:
-    network = opened.networks[role][0]
-    return {layer: gram(features_of(opened, network, layer, "test", COMPARED)) for layer in layers}
+    network, data = opened.networks[role][0], opened.part("test", COMPARED)[0]
+    return {layer: gram(features_of(opened, network, layer, data, "test")) for layer in layers}
 
 
 def _similarity(opened: OpenedRun, role: str, grams: Mapping[str, Mapping[str, Tensor]]) -> Explanation:
@@ -171,8 +172,8 @@ def _partner(profiles: Mapping[str, ModelProfile], layer: str) -> str:
 
 def _measure(opened: OpenedRun, network: nn.Module, layer: str) -> KnowledgeQuality:
     """Return the quality of a layer on training samples, of the classes that have two or more of them."""
-    features = features_of(opened, network, layer, "train", JUDGED)
-    labels = opened.part("train", JUDGED)[0].train.labels
+    data = opened.part("train", JUDGED)[0]
+    features, labels = features_of(opened, network, layer, data, "train"), data.train.labels
     if labels is None or len(labels) != len(features):
         raise ModelError(f"layer {layer!r} has {len(features)} rows of features, not one for each sample")
     known = (torch.bincount(labels) >= 2)[labels]

@@ -20,7 +20,7 @@ from tutelage.models import serialization
 from tutelage.nn.feature_extractor import eval_no_grad
 from tutelage.objective.masking import select_positions
 from tutelage.runs import resuming
-from tutelage.runs.data import with_teacher_views
+from tutelage.runs.data import load_probe, with_teacher_views
 from tutelage.runs.inputs import Provided
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.phase import Phase
@@ -55,14 +55,15 @@ class Responses:
 class OpenedRun:
     """A finished run, its data as its first student gets them, and its networks by role, one for each seed.
 
-    samples: the most samples of a split that a figure uses, evenly spread. probe: another labelled data set.
+    samples: the most samples of a split that a figure uses, evenly spread. probe: another labelled data set, normalised
+    and sized as the data.
     """
 
     run: Run
     data: DataModule
     networks: dict[str, list[nn.Module]]
     samples: int
-    probe: str | None = None
+    probe: DataModule | None = None
     kept: dict[str, Responses] = field(default_factory=dict)
 
     @property
@@ -99,14 +100,7 @@ class OpenedRun:
 
     def part(self, split: str, most: int | None = None) -> tuple[DataModule, Tensor]:
         """Return the data with a part of a split, evenly spread, and its samples' numbers; whole groups aren't cut."""
-        labelled = self.data.labelled
-        samples = getattr(labelled, split)
-        count = min(most or self.samples, len(samples))
-        if samples.whole_groups or count == len(samples):
-            return labelled, torch.arange(len(samples))
-        numbers = torch.linspace(0, len(samples) - 1, count).long()
-        parts: dict[str, Any] = {split: samples.take(numbers)}
-        return replace(labelled, **parts), numbers
+        return spread(self.data.labelled, split, most or self.samples)
 
     def responses(self, split: str) -> Responses:
         """Return the responses of all networks to a split, without augmentation; a network is run once."""
@@ -164,6 +158,16 @@ class OpenedRun:
         return rows.cpu(), None if of_rows is None else of_rows.cpu(), number[chosen][::step].cpu()
 
 
+def spread(data: DataModule, split: str, most: int) -> tuple[DataModule, Tensor]:
+    """Return the data with a part of a split, evenly spread, and its samples' numbers; whole groups aren't cut."""
+    samples = getattr(data, split)
+    if samples.whole_groups or len(samples) <= most:
+        return data, torch.arange(len(samples))
+    numbers = torch.linspace(0, len(samples) - 1, most).long()
+    part: dict[str, Any] = {split: samples.take(numbers)}
+    return replace(data, **part), numbers
+
+
 def phases_of(run: Run, role: str) -> list[Phase]:
     """Return the trainings of a role, in order of their seeds."""
     return [phase for phase in run.phases() if phase.role == role]
@@ -187,9 +191,12 @@ def open_finished(folder: Path, provided: Provided, samples: int, probe: str | N
         "baseline": [_trained(run, phase) for phase in phases_of(run, "baseline")],
         "student": students,
     }
+    of_probe = None if probe is None else load_probe(config.model_copy(update={"probe": probe}), data)
+    if of_probe is not None:
+        of_probe = replace(of_probe.normalised_by(data.mean, data.std, data.source_scale.known), size=data.size)
     device = run.fabric.device
     placed = {role: [network.to(device).eval() for network in of_role] for role, of_role in networks.items() if of_role}
-    return OpenedRun(run, data, placed, samples, probe)
+    return OpenedRun(run, data, placed, samples, of_probe)
 
 
 def _trained(run: Run, phase: Phase) -> nn.Module:
