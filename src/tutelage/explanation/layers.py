@@ -84,7 +84,8 @@ def figures(opened: OpenedRun) -> list[Explanation]:
         raise NotApplicable(f"no layers are known of {without}")
     grams = {role: _grams(opened, role, names) for role, names in layers.items()}
     shown = [_similarity(opened, role, grams) for role in opened.students]
-    if opened.task.response_kind == "classes" and opened.data.train.labels is not None:
+    has_stages = all(profiles[role].stages for role in ("teacher", "student"))
+    if has_stages and opened.task.response_kind == "classes" and opened.data.train.labels is not None:
         shown.append(_quality(opened, profiles))
     return shown
 
@@ -146,8 +147,6 @@ def _quality(opened: OpenedRun, profiles: Mapping[str, ModelProfile]) -> Explana
         role: {stage.name: _measure(opened, opened.networks[role][0], stage.name) for stage in profiles[role].stages}
         for role in ("teacher", "student")
     }
-    if not all(measured.values()):
-        raise NotApplicable("a network has no stages")
     best = max(measured["teacher"], key=lambda name: measured["teacher"][name].value)
     student = _partner(profiles, best)
     used = read_phase(opened.folder / opened.phase.name / "phase.json").get("pairs", [])

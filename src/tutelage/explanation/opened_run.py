@@ -143,19 +143,26 @@ class OpenedRun:
         response = self.respond(network, batch)
         if self.task.response_kind == "detections" or not self.task.fits(response, self.outputs):
             raise NotApplicable(f"the outputs, {self.task.response_kind} {tuple(response.shape)}, can't be put in rows")
-        mask, targets = self.task.mask(batch), batch.targets
+        targets, mask = _by_position(batch.targets, response, self.task.mask(batch))
         index = torch.arange(len(response), device=response.device) if batch.index is None else batch.index
         number = index.view(-1, *(1 for _ in response.shape[2:])).expand(len(response), *response.shape[2:])
-        if mask is not None and mask.shape != number.shape:
-            raise NotApplicable("its outputs are known for some samples and outputs alone")
-        by_position = (
-            None if targets is None else targets.movedim(1, -1) if targets.dim() == response.dim() else targets
-        )
         chosen = torch.ones_like(number, dtype=torch.bool) if mask is None else mask
         step = max(1, chosen.numel() // len(response) * count // MOST_ROWS)
         rows = select_positions(response, chosen)[::step]
-        of_rows = None if by_position is None else by_position[chosen][::step]
+        of_rows = None if targets is None else targets[chosen][::step]
         return rows.cpu(), None if of_rows is None else of_rows.cpu(), number[chosen][::step].cpu()
+
+
+def _by_position(targets: Tensor | None, response: Tensor, mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Return the targets with those of one position last, and the mask of positions.
+
+    A mask of single outputs becomes NaN among the targets: networks can be compared there nevertheless.
+    """
+    if targets is None or targets.dim() != response.dim():
+        return targets, mask
+    if mask is not None and mask.shape == response.shape:
+        targets, mask = targets.float().masked_fill(~mask, float("nan")), None
+    return targets.movedim(1, -1), mask
 
 
 def spread(data: DataModule, split: str, most: int) -> tuple[DataModule, Tensor]:

@@ -49,9 +49,17 @@ def value_agreement(student: Tensor, teacher: Tensor, targets: Tensor | None) ->
     }
     if targets is None or targets.shape != teacher.shape or not targets.is_floating_point():
         return values
-    known = targets.isfinite().all(1)
-    errors = [(x - targets)[known] for x in (student, teacher)]
-    return {**values, "correlation of errors": float(pearson(*errors).mean())}
+    known = targets.isfinite()
+    errors = [torch.where(known, x - targets, 0) for x in (student, teacher)]
+    columns = [c for c in range(targets.shape[1]) if known[:, c].sum() > 1]
+    each = [pearson(*(x[known[:, c], c, None] for x in errors)) for c in columns]
+    return {**values, "correlation of errors": float(torch.cat(each).mean())} if each else values
+
+
+def label_agreement(student: Tensor, teacher: Tensor, targets: Tensor | None) -> dict[str, float]:
+    """Return the agreement of the probabilities of independent labels, and the share on the same side of 1/2."""
+    same = float(((student > 0) == (teacher > 0)).float().mean())
+    return {"same label": same, **value_agreement(student.sigmoid(), teacher.sigmoid(), targets)}
 
 
 def vector_agreement(student: Tensor, teacher: Tensor) -> dict[str, float]:
@@ -78,9 +86,10 @@ def figures(opened: OpenedRun) -> list[Explanation]:
             for role in opened.students
         }
         return [VECTORS.as_numbers(opened.labels, of_vectors, f"{len(teachers[0])} test rows.")]
+    measure = label_agreement if kind == "labels" else value_agreement
     values = {
         role: over_seeds([
-            value_agreement(*pair, rows.targets) for pair in zip(rows.by_role[role], teachers, strict=True)
+            measure(*pair, rows.targets) for pair in zip(rows.by_role[role], teachers, strict=True)
         ])
         for role in opened.students
     }  # fmt: skip
