@@ -16,7 +16,8 @@ def fit(ratio, train, test):
         (fit(50, 0.99, 0.9), False, "isn't too small"),
         (fit(1.2, 0.8, 0.8), False, "no gap to bridge"),
         (fit(50, 0.95, 0.8), None, "don't support"),
-        (fit(3, 0.8, 0.8), None, "undecided"),
+        (fit(3, 0.8, 0.8), None, "don't decide"),
+        (fit(50, 0.2, 0.15), True, "94.1\u00a0%"),
         (fit(50, 0.8, 0.8), True, "consistent with a capacity gap"),
     ],
 )

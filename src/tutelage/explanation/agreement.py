@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.explanation.base import Explanation, OverSeeds, Words, over_seeds
-from tutelage.explanation.classes import ClassRows, class_rows
+from tutelage.explanation.classes import ClassRows, class_rows, distinct
 from tutelage.explanation.opened_run import OpenedRun
 from tutelage.report.components import format_count, format_decimal, format_percent
 from tutelage.report.svg_charts import Line, draw_lines
@@ -98,18 +98,15 @@ def figures(opened: OpenedRun) -> list[Explanation]:
 
 def _fidelity(opened: OpenedRun, rows: ClassRows) -> Explanation:
     values, labels = rows.to_teacher(fidelity), opened.labels
-    accuracy = OverSeeds([float((t.argmax(1) == rows.targets).float().mean()) for t in rows.logits["teacher"]])
-    written = {name: format_decimal if name == "KL" else format_percent for name in next(iter(values.values()))}
-    table = [
-        ["Accuracy", accuracy.text(format_percent), *(v["accuracy"].text(format_percent) for v in values.values())]
-    ]
-    table += [
-        [name.capitalize() if name != "KL" else "KL(teacher ‖ student), nats", "–",
-         *(v[name].text(write) for v in values.values())]
-        for name, write in written.items() if name != "accuracy"
-    ]  # fmt: skip
+    accuracy = OverSeeds(
+        [float((t.argmax(1) == rows.targets).float().mean()) for t in distinct(rows.logits["teacher"])]
+    )
+    names = [name for name in next(iter(values.values())) if name not in ("accuracy", "KL")]
+    table = [["Accuracy", accuracy.percent(), *(v["accuracy"].percent() for v in values.values())]]
+    table += [[name.capitalize(), "–", *(v[name].percent() for v in values.values())] for name in names]
+    table.append(["KL(teacher ‖ student), nats", "–", *(v["KL"].text() for v in values.values())])
     head = ["", labels["teacher"], *(labels[role] for role in values)]
-    shares = ", ".join(f"{labels[role].lower()} {v['agreement'].text(format_percent)}" for role, v in values.items())
+    shares = ", ".join(f"{labels[role].lower()} {v['agreement'].percent()}" for role, v in values.items())
     reading = f"Of {format_count(len(rows.targets))} test rows, agreement with the teacher: {shares}."
     return FIDELITY.as_table(head, table, {"teacher": {"accuracy": accuracy}, **values}, reading)
 
@@ -127,7 +124,7 @@ def _by_difficulty(opened: OpenedRun, rows: ClassRows, words: Words, hardness: T
     kinds = [(role, name) for role in values for name in ("agreement", "accuracy", "KL")]
     head = ["Group", *(f"{labels[role]}: {name}" for role, name in kinds)]
     table = [
-        [f"{k + 1} of {len(groups)}",
+        [str(k + 1),
          *((format_decimal if n == "KL" else format_percent)(values[role][k][n].mean) for role, n in kinds)]
         for k in range(len(groups))
     ]  # fmt: skip
@@ -153,7 +150,7 @@ def _by_class(opened: OpenedRun, rows: ClassRows) -> Explanation:
     head = ["Class", *(f"{labels[role]}: {name}" for role in rows.students for name in ("agreement", "KL"))]
     table = [
         [name, *(text for role in rows.students for text in (
-            values[name][role]["agreement"].text(format_percent), format_decimal(values[name][role]["KL"].mean)))]
+            values[name][role]["agreement"].percent(), format_decimal(values[name][role]["KL"].mean)))]
         for name in worst
     ]  # fmt: skip
     shown = "" if len(worst) == len(values) else f"The {len(worst)} of {len(values)} classes with the largest KL."

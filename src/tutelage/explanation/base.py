@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tutelage.report.components import NB, Block, Figure, Table, WideFigure, WideTable, format_decimal
+from tutelage.report.components import NB, Block, Figure, Table, WideFigure, WideTable, format_decimal, format_percent
 from tutelage.utils.intervals import confidence_interval
 
 
@@ -52,9 +52,15 @@ class OverSeeds:
         return {"mean": self.mean, "interval": confidence_interval(self.values), "values": list(self.values)}
 
     def text(self, write: Callable[[Any], str] = format_decimal) -> str:
-        """Return the mean, and the interval if there is one."""
+        """Return the mean, and the interval if the values differ."""
         bounds = confidence_interval(self.values)
-        return write(self.mean) + ("" if bounds is None else f" ({write(bounds[0])} to {write(bounds[1])})")
+        if bounds is None or min(self.values) == max(self.values):
+            return write(self.mean).replace("-", "−")
+        return f"{write(self.mean)} ({write(bounds[0])} to {write(bounds[1])})".replace("-", "−")
+
+    def percent(self) -> str:
+        """Return the mean of shares in percent, and the interval within 0 and 100 %."""
+        return self.text(lambda share: format_percent(min(max(share, 0.0), 1.0)))
 
 
 Numbers = Mapping[str, OverSeeds]
@@ -87,7 +93,7 @@ class Words:
     ) -> Explanation:
         """Return a figure that is a table of the same numbers of each role; labels: the roles' names."""
         names = [*next(iter(values.values()))]
-        rows = [[name, *(of_role[name].text() for of_role in values.values())] for name in names]
+        rows = [[name[0].upper() + name[1:], *(of_role[name].text() for of_role in values.values())] for name in names]
         return self.as_table(["", *(labels[role] for role in values)], rows, values, reading, wide)
 
     def as_chart(

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.explanation.base import Explanation, OverSeeds, Words
-from tutelage.explanation.classes import ClassRows, class_rows
+from tutelage.explanation.classes import ClassRows, class_rows, distinct
 from tutelage.explanation.opened_run import OpenedRun
-from tutelage.report.components import format_decimal
+from tutelage.report.components import format_percent
 from tutelage.report.metrics import Bin, calibration_error, reliability
 from tutelage.report.svg_charts import Line, draw_lines
 
@@ -71,7 +71,7 @@ def _scores(opened: OpenedRun, rows: ClassRows, fitted_on: ClassRows) -> Explana
     temperatures = fitted_on.of_each(lambda logits, targets: {"best temperature": best_temperature(logits, targets)})
     values = {role: {**before, **temperatures[role]} for role, before in rows.of_each(scores).items()}
     for role, of_seeds in rows.logits.items():
-        each = zip(of_seeds, temperatures[role]["best temperature"].values, strict=True)
+        each = zip(distinct(of_seeds), temperatures[role]["best temperature"].values, strict=True)
         scaled = [scores(logits / t, rows.targets) for logits, t in each]
         values[role] |= {f"{name} at it": OverSeeds([x[name] for x in scaled]) for name in ("ECE", "NLL")}
     found = ", ".join(f"{opened.labels[role].lower()} {x['best temperature'].mean:.2f}" for role, x in values.items())
@@ -82,19 +82,23 @@ def _scores(opened: OpenedRun, rows: ClassRows, fitted_on: ClassRows) -> Explana
 def _reliability(opened: OpenedRun, rows: ClassRows) -> Explanation:
     bins = {role: _bins(of_seeds[0], rows.targets) for role, of_seeds in rows.logits.items()}
     labels = opened.labels
-    lines = [
-        Line("even faint", "calibrated", [(0.0, 0.0), (1.0, 1.0)], faint=True),
-        *(Line(role, labels[role], [(b.confidence, b.accuracy) for b in of_role]) for role, of_role in bins.items()),
-    ]
+    lines = [Line(role, labels[role], [(b.confidence, b.accuracy) for b in of_role]) for role, of_role in bins.items()]
+    diagonal = Line("reference", "calibrated", [(0.0, 0.0), (1.0, 1.0)], faint=True)
+    by_bin = {role: {b.low: b for b in of_role} for role, of_role in bins.items()}
     table = [
-        [labels[role], f"{b.low:.2f} to {b.high:.2f}", b.count, *map(format_decimal, (b.confidence, b.accuracy))]
-        for role, of_role in bins.items() for b in of_role
-    ]  # fmt: skip
+        [f"{low:.1f} to {low + 0.1:.1f}", *(_in_bin(of_role.get(low)) for of_role in by_bin.values())]
+        for low in sorted({low for of_role in by_bin.values() for low in of_role})
+    ]
     values = {role: [vars(b) for b in of_role] for role, of_role in bins.items()}
-    drawing = draw_lines("accuracy by confidence", lines, x="confidence")
-    head = ["Network", "Confidence", "Rows", "Mean confidence", "Accuracy"]
+    drawing = draw_lines("accuracy by confidence", [diagonal, *lines], x="confidence")
+    head = ["Confidence", *(labels[role] for role in bins)]
     legend = [(role, labels[role]) for role in bins]
-    return RELIABILITY.as_chart(drawing, legend, (head, table), values, "The first seed's networks.")
+    reading = "Accuracy by confidence of the first seed's networks, and the number of rows."
+    return RELIABILITY.as_chart(drawing, legend, (head, table), values, reading)
+
+
+def _in_bin(b: Bin | None) -> str:
+    return "–" if b is None else f"{format_percent(b.accuracy)} of {b.count}"
 
 
 def _bins(logits: Tensor, targets: Tensor) -> list[Bin]:

@@ -16,7 +16,7 @@ from tutelage.explanation.classes import class_rows
 from tutelage.explanation.opened_run import OpenedRun
 from tutelage.recipes._defaults import assistants_between
 from tutelage.report.components import format_count, format_percent
-from tutelage.runs.profiling import as_network
+from tutelage.runs.profiling import as_network, macs
 from tutelage.training.evaluation import evaluate
 from tutelage.utils.checksums import read_verified
 
@@ -38,9 +38,9 @@ GAP = Words(
     "answers, and couldn't take them over.",
     f"{MIRZADEH}; Stanton, Izmailov, Kirichenko, Alemi, Wilson. NeurIPS 2021, on what else may hinder it",
 )
-CLOSE, LARGE, FITTED, APART = 2.0, 4.0, 0.98, 0.02
+CLOSE, LARGE, FITTED, MOST = 2.0, 4.0, 0.98, 0.5
 """Size ratios below which there is no gap, and from which there may be one; the agreement on training samples that is
-a fit; and the drop of agreement from training to test samples that counts as none."""
+a fit; and the share of the disagreement on test samples that must be there on training samples too."""
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,24 @@ class Fit:
 
 def judge(fit: Fit) -> tuple[str, bool | None]:
     """Return what the numbers support, in a sentence, and whether an assistant may help (None: they don't decide)."""
-    agreement, drop = format_percent(fit.train.mean), fit.train.mean - fit.test.mean
+    agreement = format_percent(fit.train.mean)
     if fit.train.mean >= FITTED:
         return f"the student agrees with its teacher on {agreement} of the training samples: it isn't too small.", False
     if fit.ratio < CLOSE:
         return f"the teacher is {fit.ratio:.3g} times as large as the student: there is no gap to bridge.", False
-    if drop > APART:
-        points = f"{100 * drop:.1f} points"
+    share = min((1 - fit.train.mean) / max(1 - fit.test.mean, 1e-12), 1.0)
+    basis = f"the student disagrees with its teacher on {format_percent(1 - fit.train.mean)} of the training samples"
+    if share < MOST:
         return (
-            f"agreement is {agreement} on training samples and {points} lower on test samples: the student fails to "
-            "generalise what it took over, for which more data or augmentation is the usual mend; the numbers don't "
-            "support a capacity gap.",
+            f"{basis}, and on {format_percent(1 - fit.test.mean)} of the test samples: most of it appears on new "
+            "samples only, for which more data or augmentation is the usual mend. The numbers don't support a capacity "
+            "gap.",
             None,
         )
     if fit.ratio < LARGE:
-        return f"agreement is {agreement} even on training samples, but the sizes are close: undecided.", None
+        return f"{basis}, but is no more than {fit.ratio:.3g} times smaller: the numbers don't decide.", None
     return (
-        f"agreement is {agreement} even on training samples, no higher than on test samples, and the teacher is "
+        f"{basis}, which is {format_percent(share)} of its disagreement on test samples, and the teacher is "
         f"{fit.ratio:.3g} times as large: consistent with a capacity gap, or with too short a training. Only a run "
         "with an assistant, or with more epochs, decides.",
         True,
@@ -84,7 +85,7 @@ def figures(opened: OpenedRun) -> list[Explanation]:
     if "teacher" not in opened.networks:
         return [sizes]
     try:
-        return [sizes, _gap(opened, result)]
+        return [sizes, _gap(opened)]
     except NotApplicable:
         return [sizes]
 
@@ -93,11 +94,11 @@ def _sizes(opened: OpenedRun, result: dict[str, Any]) -> Explanation:
     metric = opened.task.metric
     values: dict[str, dict[str, Any]] = {}
     for role, networks in opened.networks.items():
-        size = {key: (result[role] or {}).get(key) for key in ("parameters", "macs")}
+        size = {"parameters": _count(networks[0]), "MACs": macs(networks[0], opened.data)}
         of_splits = {split: _metric(opened, networks[0], split) for split in ("train", "test")}
         values[role] = size | {f"{metric} on {split}": value for split, value in of_splits.items()}
     names = [*next(iter(values.values()))]
-    write = {name: format_count if name in ("parameters", "macs") else unit_of(result) for name in names}
+    write = {name: format_count if name in ("parameters", "MACs") else unit_of(result) for name in names}
     rows = [[name, *(write[name](of_role[name]) for of_role in values.values())] for name in names]
     head = ["", *(opened.labels[role] for role in values)]
     note = "The first seed's networks; training samples without augmentation."
@@ -111,6 +112,10 @@ def unit_of(result: dict[str, Any]) -> Any:
     return format_percent if shares else lambda value: "–" if value is None else f"{value:.4g}"
 
 
+def _count(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
 def _metric(opened: OpenedRun, network: nn.Module, split: str) -> float | None:
     """Return the task's metric on a part of a split; None if it isn't one of responses, or they don't fit the task."""
     data, _ = opened.part(split)
@@ -121,7 +126,7 @@ def _metric(opened: OpenedRun, network: nn.Module, split: str) -> float | None:
     return evaluate(as_network(network), batches, opened.task, opened.outputs).values.get(opened.task.metric)
 
 
-def _gap(opened: OpenedRun, result: dict[str, Any]) -> Explanation:
+def _gap(opened: OpenedRun) -> Explanation:
     """Return agreement and KL with the teacher on training and test samples, and what they support."""
     splits = {split: class_rows(opened, split, teacher=True).to_teacher(fidelity) for split in ("train", "test")}
     values = {
@@ -132,9 +137,9 @@ def _gap(opened: OpenedRun, result: dict[str, Any]) -> Explanation:
         }
         for role in opened.students
     }
-    large, small = ((result[role] or {}).get("parameters") for role in ("teacher", "student"))
+    large, small = (_count(opened.networks[role][0]) for role in ("teacher", "student"))
     if not large or not small:
-        raise NotApplicable("the sizes aren't known")
+        raise NotApplicable("a model has no parameters")
     taught = values["student"]
     sentence, helps = judge(Fit(large / small, taught["agreement on train"], taught["agreement on test"]))
     assistant = {"parameters": round(math.sqrt(large * small)), "model": _assistant(opened)}

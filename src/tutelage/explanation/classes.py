@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -30,7 +30,7 @@ class ClassRows:
     def of_each(self, measure: Callable[[Tensor, Tensor], Numbers]) -> dict[str, dict[str, OverSeeds]]:
         """Return measure(logits, targets) of each role, over seeds."""
         return {
-            role: over_seeds([measure(logits, self.targets) for logits in of_seeds])
+            role: over_seeds([measure(logits, self.targets) for logits in distinct(of_seeds)])
             for role, of_seeds in self.logits.items()
         }
 
@@ -41,6 +41,11 @@ class ClassRows:
             role: over_seeds([measure(s, t, self.targets) for s, t in zip(self.logits[role], teachers, strict=True)])
             for role in self.students
         }
+
+
+def distinct(of_seeds: Sequence[Tensor]) -> list[Tensor]:
+    """Return each tensor once: all seeds may have one teacher."""
+    return [*{id(logits): logits for logits in of_seeds}.values()]
 
 
 def class_rows(opened: OpenedRun, split: str, teacher: bool = False) -> ClassRows:

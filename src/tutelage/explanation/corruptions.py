@@ -43,10 +43,11 @@ def impulse_noise(x: Tensor, index: Tensor, severity: int) -> Tensor:
 
 
 def blur(x: Tensor, index: Tensor, severity: int) -> Tensor:
-    """Blur by a Gaussian, whose width is a part of the shorter side."""
+    """Blur by a Gaussian, whose width is a part of the shorter side, and at least 0.4 to 0.8 pixels."""
     from torchvision.transforms import functional as TF
 
     sigma = (0.0125, 0.019, 0.022, 0.025, 0.031)[severity - 1] * min(x.shape[2:])
+    sigma = max(sigma, 0.3 + 0.1 * severity)
     side = 2 * max(1, round(3 * sigma)) + 1
     return TF.gaussian_blur(x, [min(side, 2 * length - 1) for length in x.shape[:1:-1]], [sigma, sigma])
 

@@ -38,7 +38,7 @@ GROUPS: Mapping[str, Group] = {
     "agreement": Group(
         "Agreement with the teacher", "Did the student learn to answer as its teacher does?", agreement.figures
     ),
-    "calibration": Group("Calibration", "Can the probabilities be trusted?", calibration.figures),
+    "calibration": Group("Confidence", "Can the probabilities be trusted?", calibration.figures),
     "dark_knowledge": Group(
         "Dark knowledge", "What do the teacher's outputs hold beyond the label, and who has it?", dark_knowledge.figures
     ),

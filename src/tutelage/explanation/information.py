@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tutelage.explanation.base import Explanation, Words, over_seeds
 from tutelage.explanation.calibration import best_temperature
-from tutelage.explanation.classes import class_rows
+from tutelage.explanation.classes import class_rows, distinct
 from tutelage.explanation.opened_run import OpenedRun
 
 ABOUT_LABEL = Words(
@@ -79,13 +79,11 @@ def shared(student: Tensor, teacher: Tensor, targets: Tensor) -> dict[str, float
 def figures(opened: OpenedRun) -> list[Explanation]:
     """Return the figures of information, on the test split, with temperatures fitted on the validation split."""
     rows, fitted_on = class_rows(opened, "test"), class_rows(opened, "val")
-    values = {
-        role: over_seeds([
-            about_label(logits, rows.targets, best_temperature(of_val, fitted_on.targets))
-            for logits, of_val in zip(of_seeds, fitted_on.logits[role], strict=True)
-        ])
-        for role, of_seeds in rows.logits.items()
-    }  # fmt: skip
+    values = {}
+    for role, of_seeds in rows.logits.items():
+        pairs = zip(distinct(of_seeds), distinct(fitted_on.logits[role]), strict=True)
+        temperatures = [(logits, best_temperature(of_val, fitted_on.targets)) for logits, of_val in pairs]
+        values[role] = over_seeds([about_label(logits, rows.targets, t) for logits, t in temperatures])
     shown = [ABOUT_LABEL.as_numbers(opened.labels, values)]
     if "teacher" in rows.logits:
         shown.append(SHARED.as_numbers(opened.labels, rows.to_teacher(shared), wide=False))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tutelage.explanation.base import Explanation, NotApplicable, OverSeeds, Words
-from tutelage.explanation.classes import ClassRows, class_rows
+from tutelage.explanation.classes import ClassRows, class_rows, distinct
 from tutelage.explanation.opened_run import OpenedRun
 from tutelage.report.components import format_percent
 
@@ -81,7 +81,7 @@ def _noise(opened: OpenedRun, rows: ClassRows) -> Explanation:
     table = [
         [int(rows.samples[i]), names[int(rows.targets[i])], names[int(instead[i])], format_percent(float(sure[i]))]
         for i in found[:LISTED]
-    ]
+    ] or [["none", "–", "–", "–"]]
     share, shown = len(found) / len(rows.targets), min(len(found), LISTED)
     who = " and ".join(opened.labels[role].lower() for role in roles)
     reading = (
@@ -100,12 +100,12 @@ def _counts(opened: OpenedRun, labels: Tensor) -> Explanation:
     few = [name for name, count in zip(names, counts.tolist(), strict=True) if count < FEW]
     rows, groups = class_rows(opened, "test"), counts.argsort(stable=True).tensor_split(min(GROUPS, len(names)))
     recalls = {
-        role: [OverSeeds([_recall(logits, rows.targets, group) for logits in of_seeds]) for group in groups]
+        role: [OverSeeds([_recall(logits, rows.targets, group) for logits in distinct(of_seeds)]) for group in groups]
         for role, of_seeds in rows.logits.items()
     }
     table = [
         [f"{len(group)} classes with {int(counts[group].min())} to {int(counts[group].max())} labels",
-         *(recalls[role][k].text(format_percent) for role in recalls)]
+         *(recalls[role][k].percent() for role in recalls)]
         for k, group in enumerate(groups)
     ]  # fmt: skip
     ratio = f"{int(counts.max())} labels of the most frequent class, {int(counts.min())} of the rarest"

@@ -111,6 +111,7 @@ class OpenedRun:
     def _responses(self, split: str) -> Responses:
         data, numbers = self.part(split)
         seen: dict[int, list[Tensor]] = {}
+        joined: dict[int, Tensor] = {}
         by_role: dict[str, list[Tensor]] = {}
         targets: list[Tensor] = []
         samples: list[Tensor] = []
@@ -124,7 +125,8 @@ class OpenedRun:
                         seen[id(network)].append(rows)
                         targets += [] if of_rows is None else [of_rows]
                         samples.append(index)
-            by_role[role] = [torch.cat(seen[id(network)]) for network in networks]
+            joined |= {key: torch.cat(parts) for key, parts in seen.items() if key not in joined}
+            by_role[role] = [joined[id(network)] for network in networks]
         labels = torch.cat(targets) if targets else None
         return Responses(by_role, labels, numbers[torch.cat(samples)], len(numbers))
 

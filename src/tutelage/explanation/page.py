@@ -62,6 +62,8 @@ def _what(opened: OpenedRun) -> str:
     count = len(opened.networks["student"])
     seeds = f"{count} seed{'s' if count > 1 else ''}"
     names = ", ".join(opened.labels[role].lower() for role in opened.networks)
+    by = opened.run.plan.config_for(opened.phase).teacher_names
+    names += f"; taught by {' + '.join(by)}" if by and "teacher" in opened.networks else ""
     return (
         f"Figures of the trained networks ({names}; {seeds}) on {opened.data.name}, "
         f"of at most {opened.samples:,} samples of a split, evenly spread. Nothing was trained."

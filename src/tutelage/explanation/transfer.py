@@ -35,7 +35,7 @@ def figures(opened: OpenedRun) -> list[Explanation]:
     }
     targets = _vectors(opened, opened.networks["student"][0], probe, "test")[1]
     chance = float(torch.bincount(targets).max() / len(targets))
-    rows = [[opened.labels[role], accuracy.text(format_percent)] for role, accuracy in values.items()]
+    rows = [[opened.labels[role], accuracy.percent()] for role, accuracy in values.items()]
     rows.append(["Most frequent class", format_percent(chance)])
     reading = f"On {probe.name}, {len(targets)} test samples."
     return [PROBE.as_table(["Features of", "Accuracy"], rows, {**values, "chance": chance}, reading, wide=False)]
