@@ -92,7 +92,7 @@ def colours(folder):
 
 
 def test_wrong_words_are_refused_before_anything_runs(run_folder, tmp_path):
-    with pytest.raises(ConfigError, match="calibratoin.*calibration"):
+    with pytest.raises(ConfigError, match=r"calibratoin.*calibration"):
         tutelage.explain(str(run_folder), only="calibratoin")
     with pytest.raises(CheckpointError):
         tutelage.explain(str(tmp_path))

@@ -67,7 +67,7 @@ def pixelate(x: Tensor, index: Tensor, severity: int) -> Tensor:
     """Make the image smaller by averaging, and as large again by repeating pixels."""
     share = (0.6, 0.5, 0.4, 0.3, 0.25)[severity - 1]
     small = F.interpolate(x, [max(1, round(share * length)) for length in x.shape[2:]], mode="area")
-    return F.interpolate(small, x.shape[2:], mode="nearest")
+    return F.interpolate(small, x.shape[2:], mode="nearest-exact")
 
 
 def jpeg(x: Tensor, index: Tensor, severity: int) -> Tensor:
