@@ -5,8 +5,6 @@ import torch.nn.functional as F
 from tutelage.explanation.corruptions import CORRUPTIONS, SEVERITIES, for_channels
 
 IMAGES = F.interpolate(torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0)), 32, mode="bilinear")
-    0, 1
-)
 INDEX = torch.arange(6)
 every_corruption = pytest.mark.parametrize("name", CORRUPTIONS)
 
