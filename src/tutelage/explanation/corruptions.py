@@ -35,7 +35,7 @@ def shot_noise(x: Tensor, index: Tensor, severity: int) -> Tensor:
 
 
 def impulse_noise(x: Tensor, index: Tensor, severity: int) -> Tensor:
-    """Set a share of the values to 0 or 1, as many of each."""
+    """Set a share of the values to 0 or 1, with equal probability."""
     share, count = (0.03, 0.06, 0.09, 0.17, 0.27)[severity - 1], x[0].numel()
     hit = stream_uniform(PLACES, index, SEED, severity, count).view_as(x) < share
     white = stream_uniform(IMPULSES, index, SEED, severity, count).view_as(x) < 0.5

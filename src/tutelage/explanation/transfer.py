@@ -12,7 +12,6 @@ from tutelage.explanation.base import Explanation, NotApplicable, OverSeeds, Wor
 from tutelage.explanation.layers import features_of, profile_of
 from tutelage.explanation.opened_run import OpenedRun, spread
 from tutelage.report.components import format_percent
-from tutelage.tasks.probe_metrics import probe_accuracy
 
 PROBE = Words(
     "linear_probe",
@@ -42,6 +41,8 @@ def figures(opened: OpenedRun) -> list[Explanation]:
 
 
 def _accuracy(opened: OpenedRun, network: nn.Module, probe: DataModule) -> float:
+    from tutelage.tasks.probe_metrics import probe_accuracy
+
     return probe_accuracy(*_vectors(opened, network, probe, "train"), *_vectors(opened, network, probe, "test"))
 
 
