@@ -17,10 +17,11 @@ def test_cosine_is_over_the_parameters_that_both_reach():
     assert gradients.cosine(a, [-2 * x for x in a]) == pytest.approx(-1)
 
 
-def test_mean_counts_a_batch_without_gradient_as_zero():
-    (first, second) = gradients.mean_gradients([[torch.tensor([2.0]), None], [None, None]])
-    assert first == torch.tensor([1.0])
-    assert second is None
+def test_a_sum_has_what_either_reaches():
+    first, second, third = gradients.add([torch.ones(1), None, None], [torch.ones(1), torch.ones(2), None])
+    assert first == torch.tensor([2.0])
+    assert torch.equal(second, torch.ones(2))
+    assert third is None
 
 
 def test_the_terms_of_the_run(figures):

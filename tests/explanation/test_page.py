@@ -77,6 +77,15 @@ def test_nothing_else_in_the_folder_changes(explained):
     assert {str(p) for p in before if before[p] != after[p]} == {"report.html"}
 
 
+def test_a_run_that_is_trained_further_loses_it(explained, tmp_path):
+    folder = shutil.copytree(explained[0], tmp_path / "run")
+    tutelage.resume(folder)
+    assert (folder / "explain.html").exists(), "nothing was trained"
+    tutelage.resume(folder, epochs=3, progress=False)
+    assert not list(folder.glob("explain.*"))
+    assert "explain.html" not in (folder / "report.html").read_text()
+
+
 def test_repeated_it_gives_the_same(explained):
     folder, _, _ = explained
     first = (folder / "explain.json").read_bytes()
@@ -130,6 +139,8 @@ def test_numbers_over_seeds():
     assert number.mean == pytest.approx(0.6)
     assert number.percent() == "60.0\u00a0% (0.0\u00a0% to 100.0\u00a0%)"
     assert OverSeeds([0.5]).text() == "0.5"
+    assert OverSeeds([0.5, float("nan")]).percent() == "50.0\u00a0%"
+    assert OverSeeds([float("nan")] * 2).text() == "–"
     assert to_json({"a": float("nan"), "b": OverSeeds([1.0])}) == {
         "a": None,
         "b": {"mean": 1.0, "interval": None, "values": [1.0]},

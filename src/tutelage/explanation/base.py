@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,23 +39,28 @@ class Explanation:
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """A number of several trainings: their values, and the mean with its 95 % interval."""
+    """A number of several trainings: their values, and the mean with its 95 % interval; NaN where it isn't defined."""
 
     values: Sequence[float]
 
     @property
+    def known(self) -> list[float]:
+        """The values that are defined."""
+        return [value for value in self.values if math.isfinite(value)]
+
+    @property
     def mean(self) -> float:
-        """The mean over seeds."""
-        return sum(self.values) / len(self.values)
+        """The mean over the seeds that have it; NaN if none has."""
+        return sum(self.known) / len(self.known) if self.known else math.nan
 
     def to_json(self) -> dict[str, Any]:
         """Return the mean, the interval (None for one seed) and the values."""
-        return {"mean": self.mean, "interval": confidence_interval(self.values), "values": list(self.values)}
+        return {"mean": self.mean, "interval": confidence_interval(self.known), "values": list(self.values)}
 
     def text(self, write: Callable[[Any], str] = format_decimal) -> str:
         """Return the mean, and the interval if the values differ."""
-        bounds = confidence_interval(self.values)
-        if bounds is None or min(self.values) == max(self.values):
+        bounds = confidence_interval(self.known)
+        if bounds is None or bounds[0] == bounds[1]:
             return write(self.mean).replace("-", "−")
         return f"{write(self.mean)} ({write(bounds[0])} to {write(bounds[1])})".replace("-", "−")
 
@@ -124,4 +130,4 @@ def to_json(value: Any) -> Any:
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
-    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

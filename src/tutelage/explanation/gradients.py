@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import islice
 
 import torch
@@ -41,14 +41,9 @@ def cosine(a: Gradients, b: Gradients) -> float:
     return float(x @ y / (x.norm() * y.norm()).clamp_min(1e-300))
 
 
-def mean_gradients(each: Sequence[Gradients]) -> list[Tensor | None]:
-    """Return the mean gradient of several batches, parameter by parameter."""
-    columns = zip(*each, strict=True)
-    return [_mean([g for g in column if g is not None], len(each)) for column in columns]
-
-
-def _mean(known: Sequence[Tensor], count: int) -> Tensor | None:
-    return torch.stack([*known]).sum(0) / count if known else None
+def add(a: Gradients, b: Gradients) -> list[Tensor | None]:
+    """Return the sum of two gradients; a parameter that one doesn't reach has the other's."""
+    return [y if x is None else x if y is None else x + y for x, y in zip(a, b, strict=True)]
 
 
 def figures(opened: OpenedRun) -> list[Explanation]:
@@ -58,13 +53,15 @@ def figures(opened: OpenedRun) -> list[Explanation]:
         raise NotApplicable("the student was fitted in one go, without gradients")
     scheme, batches = _at_the_end(opened)
     epoch = max(run.plan.settings(phase).epochs - 1, 0)
-    measured: dict[str, list[Gradients]] = {}
+    sums: dict[str, Gradients] = {}
     for step, batch in enumerate(islice(batches.train(epoch), BATCHES)):
         for name, gradients in term_gradients(scheme, batch, epoch * batches.steps + step):
-            measured.setdefault(name, []).append(gradients)
-    players: dict[str, dict[str, list[Tensor | None]]] = {}
-    for name, each in measured.items():
-        players.setdefault(name.partition("/")[0], {})[display_name(name)] = mean_gradients(each)
+            sums[name] = add(sums[name], gradients) if name in sums else gradients
+    count = min(BATCHES, batches.steps)
+    players: dict[str, dict[str, Gradients]] = {}
+    for name, total in sums.items():
+        mean = [None if g is None else g / count for g in total]
+        players.setdefault(name.partition("/")[0], {})[display_name(name)] = mean
     shown = [_conflict(player, terms) for player, terms in players.items() if len(terms) > 1]
     if not shown:
         raise NotApplicable("no student of the run has several terms")
@@ -92,7 +89,7 @@ def _at_the_end(opened: OpenedRun) -> tuple[Scheme, TrainingBatches]:
     return scheme.train(), batches
 
 
-def _conflict(player: str, terms: Mapping[str, Sequence[Tensor | None]]) -> Explanation:
+def _conflict(player: str, terms: Mapping[str, Gradients]) -> Explanation:
     """Return the norms and cosines of a player's terms."""
     names = [*terms]
     cosines = [[cosine(terms[a], terms[b]) for b in names] for a in names]
@@ -103,8 +100,8 @@ def _conflict(player: str, terms: Mapping[str, Sequence[Tensor | None]]) -> Expl
     strong, weak = max(norms, key=norms.__getitem__), min(norms, key=norms.__getitem__)
     ratio = f"{norms[strong] / norms[weak]:.3g}" if norms[weak] else "infinitely"
     reading = (
-        f"Mean gradients of {BATCHES} training batches at the end of the first student's training, over the parameters "
-        f"that both terms reach: {found}; the gradient of {strong} is {ratio} times that of {weak}."
+        f"Mean gradients of up to {BATCHES} training batches at the end of the first student's training, over the "
+        f"parameters that both terms reach: {found}; the gradient of {strong} is {ratio} times that of {weak}."
     )
     name = CONFLICT.name if player == "student" else f"{CONFLICT.name}_{player}"
     title = CONFLICT.title if player == "student" else f"{CONFLICT.title}: {player}"
