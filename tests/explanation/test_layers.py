@@ -47,7 +47,7 @@ def test_cka_of_a_constant_layer_is_zero():
 
 def test_heat_maps_and_quality_of_the_run(figures):
     made = figures(layers)
-    assert list(made) == ["cka_baseline", "cka_student", "quality"]
+    assert list(made) == ["cka_student", "cka_baseline", "quality"]
     values = made["cka_student"].values
     assert len(values["cka"]) == len(values["teacher"])
     assert all(len(row) == len(values["student"]) for row in values["cka"])

@@ -50,7 +50,7 @@ def test_json_is_what_the_call_returns(explained):
 
 
 def test_page_is_self_contained_and_each_chart_has_a_table(explained):
-    folder, _, _ = explained
+    folder, contents, _ = explained
     text = (folder / "explain.html").read_text()
     tags = Page(text).tags
     charts = [attrs for tag, attrs in tags if tag == "svg"]
@@ -61,6 +61,10 @@ def test_page_is_self_contained_and_each_chart_has_a_table(explained):
     assert all("<table>" in figure and "Source:" in figure for figure in figures)
     assert not re.search(r"https?://", text)
     assert 'href="report.html"' in text
+    readings = [
+        figure["reading"] for group in contents["groups"].values() for figure in group.values() if "reading" in figure
+    ]
+    assert readings[0] in text.replace("\u00a0", " "), "in short"
 
 
 def test_the_report_links_to_it(explained):

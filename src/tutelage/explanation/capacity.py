@@ -85,7 +85,7 @@ def figures(opened: OpenedRun) -> list[Explanation]:
     if "teacher" not in opened.networks:
         return [sizes]
     try:
-        return [sizes, _gap(opened)]
+        return [_gap(opened), sizes]
     except NotApplicable:
         return [sizes]
 

@@ -123,7 +123,10 @@ def rank_agreement(student: Tensor, teacher: Tensor, targets: Tensor) -> dict[st
 def figures(opened: OpenedRun) -> list[Explanation]:
     """Return the figures of dark knowledge."""
     rows = class_rows(opened, "test")
-    shown = [SOFTNESS.as_numbers(opened.labels, rows.of_each(softness))]
+    soft = rows.of_each(softness)
+    each = ", ".join(f"{opened.labels[role].lower()} {x['effective classes'].mean:.2f}" for role, x in soft.items())
+    reading = f"Effective number of {len(opened.data.classes)} classes at temperature 1: {each}."
+    shown = [SOFTNESS.as_numbers(opened.labels, soft, reading)]
     if "teacher" in rows.logits:
         shown.append(PARTS.as_numbers(opened.labels, rows.to_teacher(parts), wide=False))
     if "teacher" in rows.logits and len(opened.data.classes) > 2:

@@ -84,7 +84,11 @@ def figures(opened: OpenedRun) -> list[Explanation]:
         pairs = zip(distinct(of_seeds), distinct(fitted_on.logits[role]), strict=True)
         temperatures = [(logits, best_temperature(of_val, fitted_on.targets)) for logits, of_val in pairs]
         values[role] = over_seeds([about_label(logits, rows.targets, t) for logits, t in temperatures])
-    shown = [ABOUT_LABEL.as_numbers(opened.labels, values)]
+    each = ", ".join(
+        f"{opened.labels[role].lower()} {x['by the probabilities'].mean:.2f}" for role, x in values.items()
+    )
+    whole = next(iter(values.values()))["entropy of the label"].mean
+    shown = [ABOUT_LABEL.as_numbers(opened.labels, values, f"Of {whole:.2f} nats the probabilities resolve: {each}.")]
     if "teacher" in rows.logits:
         shown.append(SHARED.as_numbers(opened.labels, rows.to_teacher(shared), wide=False))
     return shown

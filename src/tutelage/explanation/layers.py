@@ -83,7 +83,7 @@ def figures(opened: OpenedRun) -> list[Explanation]:
         without = ", ".join(opened.labels[role].lower() for role, names in layers.items() if not names)
         raise NotApplicable(f"no layers are known of {without}")
     grams = {role: _grams(opened, role, names) for role, names in layers.items()}
-    shown = [_similarity(opened, role, grams) for role in opened.students]
+    shown = [_similarity(opened, role, grams) for role in reversed(opened.students)]
     has_stages = all(profiles[role].stages for role in ("teacher", "student"))
     if has_stages and opened.task.response_kind == "classes" and opened.data.train.labels is not None:
         shown.append(_quality(opened, profiles))
@@ -132,9 +132,9 @@ def _similarity(opened: OpenedRun, role: str, grams: Mapping[str, Mapping[str, T
     )
     name, title = SIMILARITY.name.format(role), SIMILARITY.title.format(f"teacher and {label}")
     drawing = draw_heat_map(title, role, table, rows, columns)  # type: ignore[arg-type]
-    best = {r: columns[max(range(len(columns)), key=values.__getitem__)] for r, values in zip(rows, table, strict=True)}
-    nearest = f"Its last is nearest to {best[rows[-1]]}."
-    reading = f"{samples} test samples, first seed; rows are the teacher's layers. {nearest}"
+    last = max(range(len(columns)), key=table[-1].__getitem__)
+    nearest = f"The teacher's last, {rows[-1]}, is most like {columns[last]} of {label} (CKA {table[-1][last]:.2f})."
+    reading = f"{nearest} {samples} test samples, first seed; rows are the teacher's layers."
     values = {"teacher": rows, role: columns, "cka": table, "biased": biased, "samples": samples}
     written = [[r, *map(format_decimal, line)] for r, line in zip(rows, table, strict=True)]
     words = Words(name, title, SIMILARITY.meaning, SIMILARITY.source)

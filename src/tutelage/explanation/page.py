@@ -30,7 +30,7 @@ def write(opened: OpenedRun, explained: Mapping[str, Explained]) -> dict[str, An
         "groups": {name: _group(each) for name, each in explained.items()},
     }
     write_text(opened.folder / "explain.json", json.dumps(to_json(contents), indent=1, allow_nan=False))
-    sections = [_section(each) for each in explained.values() if each.figures]
+    sections = [*_in_short(explained), *(_section(each) for each in explained.values() if each.figures)]
     if left_out := [(each.group.title, each.reason) for each in explained.values() if not each.figures]:
         lead = "Figures that this run can't have, and why."
         sections.append(Section("Left out", lead, [WideTable("Left out", ["Figures", "Why"], left_out)]))
@@ -51,6 +51,14 @@ def _group(each: Explained) -> dict[str, Any]:
     if not each.figures:
         return {"left out": each.reason}
     return {figure.name: figure.to_json() for figure in each.figures}
+
+
+def _in_short(explained: Mapping[str, Explained]) -> list[Section]:
+    """Return the section of each group's question with its first reading; none if there are no readings."""
+    readings = {each.group.lead: [x.reading for x in each.figures if x.reading] for each in explained.values()}
+    rows = [(question, of_group[0]) for question, of_group in readings.items() if of_group]
+    lead = "The first figure of each group in words; what it means and its source stand below it."
+    return [Section("In short", lead, [WideTable("In short", ["Question", "Figures"], rows)])] if rows else []
 
 
 def _section(each: Explained) -> Section:

@@ -103,8 +103,12 @@ def _course(
     drawing = draw_lines(f"{opened.task.metric} by severity", lines, x="severity, 0: as it is")
     head = ["Severity", *(line.label for line in lines)]
     table = [[str(k), *(format_decimal(mean[k]) for mean in means.values())] for k in range(len(SEVERITIES) + 1)]
-    corruptions = len(next(iter(values.values())))
-    reading = f"Mean {opened.task.metric} over {corruptions} corruptions of {count} test images, first seed."
+    each = ", ".join(
+        f"{line.label.lower()} {format_decimal(clean[role])} → {format_decimal(fmean(means[role][1:]))}"
+        for role, line in zip(means, lines, strict=True)
+    )
+    of = f"{len(next(iter(values.values())))} corruptions of {count} test images, first seed"
+    reading = f"{opened.task.metric} as they are → its mean over all severities of {of}: {each}."
     return COURSE.as_chart(drawing, [(x.style, x.label) for x in lines], (head, table), means, reading)
 
 
