@@ -145,7 +145,9 @@ def _gap(opened: OpenedRun) -> Explanation:
     assistant = {"parameters": round(math.sqrt(large * small)), "model": _assistant(opened)}
     if helps:
         name = f", such as {assistant['model']}" if assistant["model"] else ""
-        sentence += f" It would have about {format_count(assistant['parameters'])} parameters{name} (method=takd)."
+        sentence += (
+            f" An assistant would have about {format_count(assistant['parameters'])} parameters{name} (method=takd)."
+        )
     numbers = {**values, "ratio": large / small, "assistant": assistant, "assistant may help": helps}
     shown = GAP.as_numbers(opened.labels, values, sentence[0].upper() + sentence[1:])
     return Explanation(shown.name, numbers, shown.block, shown.meaning, shown.source, shown.reading)

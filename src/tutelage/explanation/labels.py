@@ -19,8 +19,8 @@ NOISE = Words(
     "contradicted",
     "Labels that are contradicted",
     "Teacher and student both prefer the same other class with the confidence that they have in that class's own "
-    "samples: look at these samples first for wrong labels. Networks were trained on these labels, so that memorised "
-    "errors don't show: it is a lower bound.",
+    "samples: look at these samples first for wrong labels. Errors that the networks have memorised don't show, and "
+    "networks that are often wrong contradict right labels too.",
     "Northcutt, Jiang, Chuang. Confident learning. JAIR 2021, for the thresholds",
 )
 COUNTS = Words(
@@ -83,7 +83,10 @@ def _noise(opened: OpenedRun, rows: ClassRows) -> Explanation:
         for i in found[:LISTED]
     ] or [["none", "–", "–", "–"]]
     share, shown = len(found) / len(rows.targets), min(len(found), LISTED)
-    who = " and ".join(opened.labels[role].lower() for role in roles)
+    who = " and ".join(
+        f"{opened.labels[role].lower()} ({format_percent(float((p.argmax(1) == rows.targets).double().mean()))} right)"
+        for role, p in zip(roles, each, strict=True)
+    )
     reading = (
         f"{len(found)} of {len(rows.targets):,} training labels ({format_percent(share)}) are contradicted by {who}"
         + (f"; the {shown} surest are listed." if len(found) > shown else ".")
