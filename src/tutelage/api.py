@@ -18,10 +18,11 @@ from tutelage.data.input_views import view_inputs
 from tutelage.data.loading import SOURCE_OPTIONS, is_name
 from tutelage.data.sealed import OF_SEAL
 from tutelage.errors import ConfigError
+from tutelage.explanation import groups, opened_run, page
 from tutelage.models import serialization
 from tutelage.objective.spec import term_spec
 from tutelage.objective.terms import Terms
-from tutelage.runs import cache_build, resuming, summary
+from tutelage.runs import cache_build, reporting, resuming, summary
 from tutelage.runs import run as runs
 from tutelage.runs.arguments import RunKeys, as_test_split, refuse_wrong_types, separate_data, separate_objects
 from tutelage.runs.data import load_data
@@ -368,6 +369,50 @@ def tune(
 def open_tuning(folder: Path) -> FinishedTuning:
     """Return the finished search in a folder."""
     return FinishedTuning(folder, json.loads(checksums.read_verified(folder / "tuning.json")))
+
+
+def explain(
+    run: str | Path | FinishedRun,
+    only: str | Sequence[str] = (),
+    samples: int = 5000,
+    probe: str | None = None,
+    *,
+    student: nn.Module | None = None,
+    teacher: nn.Module | None = None,
+    data: Any = None,
+) -> dict[str, Any]:
+    """Explain a finished run by figures of its trained networks; write explain.html and explain.json into its folder.
+
+    Returns: the contents of explain.json: by group and figure what it means, its source and its values.
+
+    Args:
+        run: the run, or its folder.
+        only: the groups of figures to make; all if none is named.
+        samples: the most samples of a split that a figure uses, evenly spread.
+        probe: the name of another labelled data set, for a linear probe of the features.
+        student: the module, if the run was begun with one; likewise `teacher` and `data`.
+
+    Raises: ConfigError for an unknown group, or if such an object is missing; CheckpointError if it is no finished run.
+
+    Example:
+        >>> import tempfile, tutelage
+        >>> run = tutelage.distill(
+        ...     "cnn2", "cnn4", data="digits", limit=64, epochs=1, batch_size=32,
+        ...     teacher_epochs=1, out=tempfile.mkdtemp() + "/run",
+        ... )
+        >>> explained = tutelage.explain(run, only="agreement")
+        >>> sorted(explained["groups"]["agreement"])
+        ['classes', 'difficulty', 'fidelity', 'margin']
+    """
+    folder = run.folder if isinstance(run, FinishedRun) else run
+    refuse_wrong_types(folder=folder)
+    names = groups.chosen([only] if isinstance(only, str) else only)
+    own = run.student_module if isinstance(run, FinishedRun) else None
+    provided, _ = separate_objects(student or own, teacher, "" if data is None else data, None, (), {})
+    opened = opened_run.open_finished(Path(folder), provided, samples, probe)
+    explained = page.write(opened, groups.explain_groups(opened, names))
+    reporting.write_report(folder)
+    return explained
 
 
 def open_run(folder: Path, student: nn.Module | None = None) -> FinishedRun:

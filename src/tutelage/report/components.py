@@ -29,12 +29,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Table(Block):
-    """Rows under a header; the first column names the row."""
+    """Rows under a header; the first column names the row; note: a text below them."""
 
     kind = "table"
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ def render(run: RunRecord, task_sections: Builders) -> str:
             badge=badge,
             sentence=sentence,
             sections=_sections(run, {**BEFORE, **task_sections, **AFTER}),
+            explained=(run.path / "explain.html").is_file(),
             version=run.environment.get("tutelage"),
         )
     )

@@ -328,6 +328,30 @@ def draw_confusion(about: str, fractions: Array, names: Sequence[str]) -> Markup
     return _svg(about, WIDTH, foot + (22 + LETTER * longest if rotated else 24), parts)
 
 
+def draw_heat_map(about: str, style: str, values: Array, rows: Sequence[str], columns: Sequence[str]) -> Markup:
+    """Draw a table of numbers as cells in a CSS class, from pale (0 or less) to full (1)."""
+    labels, feet = [_shorten(name, 14) for name in rows], [_shorten(name, 14) for name in columns]
+    left = 12 + LETTER * max(map(len, labels))
+    cell, height = (WIDTH - left - 6) / len(columns), 34.0
+    rotated = max(map(len, feet)) * LETTER > cell
+    foot = 6 + height * len(rows)
+    parts = []
+    for r, label in enumerate(labels):
+        y = 6 + height * r
+        parts.append(_text(left - 6, y + height / 2 + 4, label, "end"))
+        for c, value in enumerate(values[r]):
+            x = left + cell * c
+            shade = min(max(0.8 * float(value), 0.0), 1.0)
+            drawn = [_box("cell", x, y, cell - 1, height - 1, opacity=shade)]
+            if len(columns) <= MAX_NUMBERED:
+                drawn.append(_text(x + cell / 2, y + height / 2 + 4, f"{value:.2f}".replace("-", "−")))
+            parts.append(_group(style, f"{rows[r]}, {columns[c]}: {value:.3f}", drawn))
+    for c, name in enumerate(feet):
+        x = left + cell * (c + 0.5)
+        parts.append(_text(x + 4 * rotated, foot + 15, name, "end" if rotated else "middle", turn=-90 * rotated))
+    return _svg(about, WIDTH, foot + (22 + LETTER * max(map(len, feet)) if rotated else 24), parts)
+
+
 def _shorten(text: str, length: int) -> str:
     """Keep a text's beginning and end, since similar names often differ only there."""
     half = length // 2

@@ -69,7 +69,7 @@ def _data_of(
     if data.target == "none":
         if config.streams:
             return with_streams(data, config, lambda: data, {})  # which refuses it
-        return replace(_for_backbones(data, config), probe=_probe(config, data))
+        return replace(_for_backbones(data, config), probe=load_probe(config, data))
     if config.probe is not None:
         raise ConfigError(f"probe={config.probe} is for data without labels, and {data.name} has some: remove it.")
     target = _target_of_task(config)
@@ -110,7 +110,7 @@ def _for_backbones(data: DataModule, config: Config) -> DataModule:
     return replace(data, task=task.without_labels)
 
 
-def _probe(config: Config, data: DataModule) -> DataModule | None:
+def load_probe(config: Config, data: DataModule) -> DataModule | None:
     """Return the labelled data of `probe`; None if there is none.
 
     Raises: ConfigError if it isn't classified images of as many channels.

@@ -26,24 +26,32 @@ def resume(path: str | Path, provided: Provided | None = None, changes: Mapping[
     Raises: CheckpointError if it isn't a run folder; ConfigError if a key is changed that can't change any more, or an
     object that the run was begun with isn't passed again.
     """
-    folder, provided = Path(path), provided or Provided()
-    config, record = _recorded(folder, changes or {})
+    folder = Path(path)
+    config, record = read_begun(folder, changes or {})
+    changed = _changed(record["config"], config)
+    run = open_begun(folder, config, record, provided or Provided())
+    _refuse_what_is_past(run, changed)
+    if changed and run.fabric.is_global_zero:
+        _record(run, record, changed)
+    return run.fit()
+
+
+def open_begun(folder: Path, config: Config, record: Mapping[str, Any], provided: Provided) -> Run:
+    """Return the run in a folder, on the data that it was begun on.
+
+    Raises: ConfigError if an object that it was begun with isn't passed again; CheckpointError if its data has changed.
+    """
     for role in ("student", "teacher"):
         name = getattr(config, role)
         if isinstance(name, str) and name.startswith("object:") and getattr(provided, role) is None:
-            raise ConfigError(
-                f"{folder}: its {role}, {name[7:]}, was given as an object: tutelage.resume(folder, {role}=…)."
-            )
+            raise ConfigError(f"{folder}: its {role}, {name[7:]}, was given as an object: pass it again ({role}=…).")
     objects = {name for name, spec in config.streams.items() if spec["source"].startswith("object:")}
     if missing := sorted(objects - provided.streams.keys()):
         raise ConfigError(
-            f"{folder}: its {', '.join(missing)} data was given as an object: tutelage.resume(folder, data={{…}})."
+            f"{folder}: its {', '.join(missing)} data was given as an object: pass it again (data={{…}})."
         )
     if provided.data is None and not is_name(config.data):
-        raise ConfigError(
-            f"{folder}: its data, {config.data!r}, was given as an object: tutelage.resume(folder, data=…)."
-        )
-    changed = _changed(record["config"], config)
+        raise ConfigError(f"{folder}: its data, {config.data!r}, was given as an object: pass it again (data=…).")
     run = Run(config, provided, folder)
     stages_data = run.plan.stages_data()
     if others := [name for name, x in record.get("stages_data", {}).items() if stages_data.get(name, x) != x]:
@@ -53,14 +61,14 @@ def resume(path: str | Path, provided: Provided | None = None, changes: Mapping[
             f"{folder} was begun on other data: {config.data} has changed since, or was given as an object; give the "
             "same, or begin a new run."
         )
-    _refuse_what_is_past(run, changed)
-    if changed and run.fabric.is_global_zero:
-        _record(run, record, changed)
-    return run.fit()
+    return run
 
 
-def _recorded(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
-    """Return the configuration in a run folder with these changes, and the record from the run's begin."""
+def read_begun(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
+    """Return the configuration in a run folder with these changes, and the record from the run's begin.
+
+    Raises: CheckpointError if it isn't a run folder, or is torn; ConfigError if the changes don't fit.
+    """
     for name in ("config.yaml", "environment.json"):
         if not (folder / name).is_file():
             raise CheckpointError(

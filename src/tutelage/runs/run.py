@@ -43,6 +43,9 @@ from tutelage.utils import checksums
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
+EXPLANATION = ("explain.json", "explain.html")
+"""Files of a finished run that are of its networks, and go when these are trained further."""
+
 RESUMABLE_ROLES = ("baseline", "student")
 """Roles of phases that get more epochs when a run gets more; a teacher or a stage that is done stays as it is."""
 
@@ -126,6 +129,8 @@ class Run:
     def train(self, phase: Phase) -> None:
         """Train one phase and write its folder."""
         settings, folder = self.plan.settings(phase), self.folder / phase.name
+        for name in EXPLANATION:
+            (self.folder / name).unlink(missing_ok=True)
         seed_everything(phase.seed)
         if self.plan.is_fitted(phase):
             self._fit_at_once(phase)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, NotFinite
 from tutelage.schemes.base import Scheme
 from tutelage.structures import Batch
 from tutelage.utils.compat import unwrap, with_submodules
 
+Gradients = Sequence[Tensor | None]
+"""The gradient of a term with respect to each trainable parameter of a player's students; None where it has none."""
+
 
 def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
     """Return ‖∇ (weighted term)‖₂ over the students' parameters, by "player/term"; buffers and random states are kept.
+
+    Raises: ConfigError if a term's value has no gradient.
+    """
+    return {name: norm_of(gradients) for name, gradients in term_gradients(scheme, batch, step)}
+
+
+def term_gradients(scheme: Scheme, batch: Batch, step: int) -> Iterator[tuple[str, Gradients]]:
+    """Yield the gradient of each weighted term with its "player/term"; buffers and random states are kept.
 
     The batch's turns run without DDP, which allows one backward per forward only.
 
@@ -25,7 +36,6 @@ def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
     players = {name: unwrap(player) for name, player in wrapped.items()}
     buffers = {b: b.clone() for player in players.values() for b in player.buffers()}
     plain = with_submodules(scheme, players=nn.ModuleDict(players))
-    norms: dict[str, float] = {}
     devices = [batch_device] if (batch_device := _device(players)).type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         for name, losses in plain.turns(batch, step):
@@ -37,13 +47,16 @@ def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
                     raise ConfigError(
                         f"term {term!r} of {name} reaches nothing trainable: remove it, or unfreeze a module."
                     )
-                grads = torch.autograd.grad(value, parameters, retain_graph=i < len(losses), allow_unused=True)
-                norm = torch.stack([g.norm() for g in grads if g is not None] or [torch.zeros(())]).norm()
-                norms[f"{name}/{term}"] = float(norm)
+                more = i < len(losses)
+                yield f"{name}/{term}", torch.autograd.grad(value, parameters, retain_graph=more, allow_unused=True)
     with torch.no_grad():
         for buffer, value in buffers.items():
             buffer.copy_(value)
-    return norms
+
+
+def norm_of(gradients: Gradients) -> float:
+    """Return the norm over all parameters."""
+    return float(torch.stack([g.norm() for g in gradients if g is not None] or [torch.zeros(())]).norm())
 
 
 def refuse_infinite(losses: Mapping[str, float], step: int, checkpoints: str) -> None:

@@ -1,0 +1,1 @@
+"""Explains a finished run: why teaching helped or didn't, in figures of its trained networks."""
