@@ -18,8 +18,8 @@ ROOT = Path(tutelage.__file__).parent
 
 ORDER = [
     "errors", "utils", "structures", "settings", "policies", "nn", "losses", "data", "models", "cache", "report",
-    "tasks", "objective", "teachers", "schemes", "recipes", "config", "training", "runs", "explanation", "study", "verify",
-    "api", "cli", "__main__",
+    "tasks", "objective", "teachers", "schemes", "recipes", "config", "training", "runs", "explanation", "study",
+    "verify", "api", "cli", "__main__",
 ]  # fmt: skip
 """A part imports from itself and those before it alone, at any place in its files and by name too."""
 

@@ -18,23 +18,23 @@ from tutelage.utils import registry
 
 if TYPE_CHECKING:
     from tutelage._catalogue import *  # noqa: F403
-    from tutelage.api import FinishedRun as FinishedRun
-    from tutelage.api import FinishedTuning as FinishedTuning
     from tutelage.api import build_cache as build_cache
     from tutelage.api import distill as distill
     from tutelage.api import evaluate as evaluate
     from tutelage.api import explain as explain
     from tutelage.api import resume as resume
     from tutelage.api import train as train
-    from tutelage.api import tune as tune
     from tutelage.config.keys import Keys as Keys
     from tutelage.errors import TutelageError as TutelageError
     from tutelage.losses.base import Loss as Loss
     from tutelage.models.serialization import load as load
     from tutelage.objective.term import Term as Term
     from tutelage.objective.terms import Terms as Terms
+    from tutelage.runs.finished_run import FinishedRun as FinishedRun
     from tutelage.study.compare import FinishedStudy as FinishedStudy
     from tutelage.study.compare import compare as compare
+    from tutelage.study.tune import FinishedTuning as FinishedTuning
+    from tutelage.study.tune import tune as tune
 
 __version__ = "0.1.0"
 
@@ -44,12 +44,12 @@ PARTS = {
     "evaluate": "api",
     "explain": "api",
     "resume": "api",
-    "tune": "api",
+    "tune": "study.tune",
     "build_cache": "api",
-    "FinishedRun": "api",
+    "FinishedRun": "runs.finished_run",
     "compare": "study.compare",
     "FinishedStudy": "study.compare",
-    "FinishedTuning": "api",
+    "FinishedTuning": "study.tune",
     "Keys": "config.keys",
     "load": "models.serialization",
     "TutelageError": "errors",

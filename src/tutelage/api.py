@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -22,55 +20,16 @@ from tutelage.explanation import groups, opened_run, page
 from tutelage.models import serialization
 from tutelage.objective.spec import term_spec
 from tutelage.objective.terms import Terms
-from tutelage.runs import cache_build, reporting, resuming, summary
+from tutelage.runs import cache_build, reporting, resuming
 from tutelage.runs import run as runs
 from tutelage.runs.arguments import RunKeys, as_test_split, refuse_wrong_types, separate_data, separate_objects
 from tutelage.runs.data import load_data
+from tutelage.runs.finished_run import FinishedRun, open_run
 from tutelage.runs.inputs import Provided, task_of
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.phase import evaluate_split, refuse_other_outputs, respond_to_one
-from tutelage.study import tune_settings
-from tutelage.study.tuning import Tuning
 from tutelage.training.callbacks import Callback
 from tutelage.training.evaluation import EvaluationResult
-from tutelage.utils import checksums
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """A finished run: its folder and its result.
-
-    Example:
-        >>> import tempfile, tutelage
-        >>> run = tutelage.train(
-        ...     "cnn2", data="digits", limit=64, epochs=1, batch_size=32,
-        ...     out=tempfile.mkdtemp() + "/run",
-        ... )
-        >>> run.report.name, type(run.student).__name__
-        ('report.html', 'CNN')
-    """
-
-    folder: Path
-    result: dict[str, Any]
-    student_module: nn.Module | None = None
-    """The student, if it was passed as an object."""
-
-    @property
-    def student(self) -> nn.Module:
-        """The distilled student, in eval mode."""
-        return serialization.load(self.folder, copy.deepcopy(self.student_module))
-
-    @property
-    def report(self) -> Path:
-        """The report's file."""
-        return self.folder / "report.html"
-
-    def __repr__(self) -> str:
-        return summary.line(self.folder, self.result)
-
-    def _repr_html_(self) -> str:
-        """Return the HTML that a notebook shows."""
-        return summary.html(self.folder, self.report, self.result)
 
 
 def distill(
@@ -290,87 +249,6 @@ def _as_in_run(loaded: DataModule, network: Any, model: Any, keeps_size: bool) -
     return replace(loaded, size=size, values=card.value_targets)  # the outputs are scaled as in its training
 
 
-@dataclass(frozen=True)
-class FinishedTuning:
-    """A finished search: its folder and its result, tuning.json.
-
-    Example:
-        >>> import tempfile, tutelage
-        >>> tuned = tutelage.tune(
-        ...     "cnn2", teacher="none", method=None, search={"lr": [0.01, 0.3, "log"]}, trials=1, limit=64, epochs=1,
-        ...     batch_size=32, out=tempfile.mkdtemp() + "/tuned",
-        ... )
-        >>> len(tuned.result["trials"]), tuned.report.name
-        (1, 'tuning.html')
-    """
-
-    folder: Path
-    result: dict[str, Any]
-
-    @property
-    def run(self) -> FinishedRun:
-        """The run of the choice, which was judged on test."""
-        return open_run(self.folder / "tuned")
-
-    @property
-    def report(self) -> Path:
-        """The page's file."""
-        return self.folder / "tuning.html"
-
-
-def tune(
-    student: str | Mapping[str, Any] | nn.Module | None = None,
-    teacher: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | nn.Module | None = None,
-    data: Any = "digits",
-    method: Any = "kd",
-    search: Mapping[str, Any] | None = None,
-    trials: int = 20,
-    prune: bool = True,
-    callbacks: Sequence[Callback] = (),
-    notify: Callable[[str], object] = bool,
-    **keys: Unpack[RunKeys],
-) -> FinishedTuning:
-    """Tune keys of a run: choose among trials on validation samples, then judge the choice on test.
-
-    The same call goes on after an interruption. It requires `pip install 'tutelage[tune]'`.
-
-    Args:
-        student, teacher, data: as for `distill`.
-        method: the same, of losses of the catalogue.
-        search: the values of each key: [low, high], [low, high, "log"], a list of choices, or {"choices": […]}; options
-            of a term by a path, as "method.kd.temperature".
-        trials: the number of trials, each of `seeds` trainings.
-        prune: whether to end trials that are worse than half of the others were after as many epochs.
-        callbacks: additional callbacks of the trainer.
-        notify: called with a line about each trial.
-        keys: any other key of the configuration.
-
-    Raises: ConfigError before the first training; TutelageError if all trials fail.
-
-    Example:
-        >>> import tempfile, tutelage
-        >>> tuned = tutelage.tune(
-        ...     "cnn2", "cnn2", search={"method.kd.temperature": [1, 8]}, trials=2, limit=64, epochs=1, batch_size=32,
-        ...     teacher_epochs=1, out=tempfile.mkdtemp() + "/tuned",
-        ... )
-        >>> sorted(tuned.result["point"]), tuned.run.result["judged_on"]
-        (['method.kd.temperature'], 'test')
-    """
-    more: dict[str, Any] = {**keys}
-    provided, overrides = separate_objects(student, teacher, data, method, callbacks, more)
-    if provided.method is not None:  # a search changes its options by their names
-        overrides["method"] = [term_spec(term) for term in Terms.from_method(provided.method).named_terms().values()]
-        provided = replace(provided, method=None)
-    own = {"search": dict(search or {}), "trials": trials, "prune": prune}
-    settings, config = tune_settings.separate(overrides | more | own)
-    return open_tuning(Tuning.begin(config, settings, provided, notify).run())
-
-
-def open_tuning(folder: Path) -> FinishedTuning:
-    """Return the finished search in a folder."""
-    return FinishedTuning(folder, json.loads(checksums.read_verified(folder / "tuning.json")))
-
-
 def explain(
     run: str | Path | FinishedRun,
     only: str | Sequence[str] = (),
@@ -413,8 +291,3 @@ def explain(
     explained = page.write(opened, groups.explain_groups(opened, names))
     reporting.write_report(folder)
     return explained
-
-
-def open_run(folder: Path, student: nn.Module | None = None) -> FinishedRun:
-    """Return the finished run in a folder; student: a module of its kind, if it was passed as an object."""
-    return FinishedRun(folder, json.loads(checksums.read_verified(folder / "result.json")), student)

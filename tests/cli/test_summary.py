@@ -2,8 +2,8 @@
 
 import pytest
 
-from tutelage.api import FinishedRun
 from tutelage.cli.summary import print_summary
+from tutelage.runs.finished_run import FinishedRun
 from tutelage.utils import console
 from tutelage.utils.intervals import confidence_interval, verdict
 

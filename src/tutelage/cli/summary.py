@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.api import FinishedRun, open_run
 from tutelage.config.schema import Config
+from tutelage.runs.finished_run import FinishedRun, open_run
 from tutelage.runs.inputs import Provided
 from tutelage.runs.progress import ProgressDisplay
 from tutelage.runs.run import Run

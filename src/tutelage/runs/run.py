@@ -113,6 +113,8 @@ class Run:
             if self.is_done(phase):
                 checksums.verify_folder(self.folder / phase.name)
             else:
+                for name in EXPLANATION:
+                    (self.folder / name).unlink(missing_ok=True)
                 self.train(phase)
         if self.fabric.is_global_zero:
             self._conclude()
@@ -129,8 +131,6 @@ class Run:
     def train(self, phase: Phase) -> None:
         """Train one phase and write its folder."""
         settings, folder = self.plan.settings(phase), self.folder / phase.name
-        for name in EXPLANATION:
-            (self.folder / name).unlink(missing_ok=True)
         seed_everything(phase.seed)
         if self.plan.is_fitted(phase):
             self._fit_at_once(phase)

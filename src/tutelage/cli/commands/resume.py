@@ -35,9 +35,9 @@ def resume(
 ) -> None:
     """Finish the run with a progress display, then print the summary."""
     changes = parse_pairs(arguments or [])
-    from tutelage.api import open_run
     from tutelage.cli.summary import print_summary
     from tutelage.runs import resuming
+    from tutelage.runs.finished_run import open_run
     from tutelage.runs.inputs import Provided
     from tutelage.runs.progress import ProgressDisplay
 

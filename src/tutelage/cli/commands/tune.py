@@ -29,9 +29,9 @@ Examples:
 def tune(arguments: Arguments = None) -> None:
     """Run the search, print a line for each trial, then the verdict."""
     file, pairs = split_file(arguments or [])
-    from tutelage.api import open_tuning
     from tutelage.runs.inputs import Provided
     from tutelage.study import tune_settings
+    from tutelage.study.tune import open_tuning
     from tutelage.study.tuning import Tuning
     from tutelage.utils.console import format_metric, print_lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,13 @@ class RayActors(Engine):
         if self.owns:
             os.environ.setdefault("RAY_worker_niceness", "0")  # trainings are no background work
             cores = places and places * threads
-            ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level="warning")
-        resources = ray.cluster_resources()
+            ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         devices = int(resources.get("GPU", 0))
         self.places = places or devices or max(int(resources.get("CPU", 1)) // threads, 1)
         environment = {"env_vars": {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}}
-        self.actor = ray.remote(num_cpus=threads, num_gpus=min(devices, 1), runtime_env=environment)(JobRunner)
+        options: dict[str, Any] = {"num_cpus": threads, "num_gpus": min(devices, 1), "runtime_env": environment}
+        self.actor: Any = ray.remote(**options)(JobRunner)
         self.idle: list[Any] = []
         self.running: dict[Any, tuple[Any, Job]] = {}
 
