@@ -37,7 +37,7 @@ def load_data(
     was passed is for another task or sets another batch size.
     """
     data = _data_of(config, provided, streams)
-    return seal(data, config.val, config.seed) if config.judged_on == "val" else data
+    return seal(data, config.val, config.data_seed) if config.judged_on == "val" else data
 
 
 def _data_of(
