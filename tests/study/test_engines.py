@@ -82,7 +82,8 @@ def test_a_worker_ends_with_what_started_it(tmp_path: Path) -> None:
     assert worker.process.returncode == -signal.SIGKILL
 
 
-def test_a_job_pauses_after_an_epoch_and_goes_on_as_if_it_hadnt(engine: Engine, tmp_path: Path) -> None:
+def test_a_job_pauses_after_an_epoch_and_goes_on_as_if_it_hadnt(tmp_path: Path) -> None:
+    engine = Processes(2, 1, tmp_path / "logs")
     paused = job(tmp_path, "paused", epochs=4)
     engine.start(Job(paused.trial, paused.keys, paused.folder, pause=2))
     engine.start(job(tmp_path, "straight", epochs=4))
@@ -93,6 +94,7 @@ def test_a_job_pauses_after_an_epoch_and_goes_on_as_if_it_hadnt(engine: Engine, 
     assert wait(engine, 1)["paused"].state == "done"
     one, two = ((tmp_path / name / "student.safetensors").read_bytes() for name in ("paused", "straight"))
     assert one == two
+    engine.close()
 
 
 def test_an_unknown_engine_is_refused() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -111,8 +113,6 @@ def test_two_programs_share_a_study(finished: tuple[Path, Table], tmp_path: Path
         "import sys, json; from tutelage.study.settings import separate; from tutelage.study.study import Study;"
         "Study(*separate(json.loads(sys.argv[1]))).run()"
     )
-    import json
-
     other = subprocess.Popen(
         [sys.executable, "-c", script, json.dumps(keys)], env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
@@ -122,8 +122,26 @@ def test_two_programs_share_a_study(finished: tuple[Path, Table], tmp_path: Path
     assert all(trial.attempts <= 1 for trial in first.store.trials().values()), "none was done twice"
 
 
-def test_ray_has_the_same_figures(finished: tuple[Path, Table], tmp_path: Path) -> None:
-    assert table(run(tmp_path / "study", engine="ray")) == finished[1]
+def test_ray_has_the_same_figures_though_a_worker_is_killed(finished: tuple[Path, Table], tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+
+    def kill_one() -> None:
+        while ended(folder) < 2:
+            time.sleep(0.05)
+        while not (
+            found := subprocess.run(
+                ["pgrep", "-f", "ray::JobRunner.run"], capture_output=True, text=True, check=False
+            ).stdout
+        ):
+            time.sleep(0.01)
+        os.kill(int(found.split()[0]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    trials = run(folder, engine="ray")
+    killer.join()
+    assert table(trials) == finished[1]
+    assert sorted(trial.attempts for trial in trials)[-2:] == [1, 2], "the lost one was begun again, and no other"
 
 
 def test_a_budget_stops_methods_that_are_behind(tmp_path: Path) -> None:
