@@ -33,15 +33,14 @@ def wait(engine: Engine, count: int) -> dict[str, Ended]:
     return ended
 
 
-@pytest.fixture(params=["processes", "ray"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    made = engines.find(request.param).load()(2, 1, tmp_path / "logs")
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    made = Processes(2, 1, tmp_path_factory.mktemp("logs"))
     yield made
     made.close()
 
 
 def test_jobs_end_done_or_failed_with_their_reason(engine: Engine, tmp_path: Path) -> None:
-    assert engine.places == 2
     engine.start(job(tmp_path, "good"))
     engine.start(job(tmp_path, "bad", student="cnnn2"))
     ended = wait(engine, 2)
@@ -51,39 +50,7 @@ def test_jobs_end_done_or_failed_with_their_reason(engine: Engine, tmp_path: Pat
     assert (tmp_path / "good" / "result.json").exists()
 
 
-def test_a_process_that_is_killed_loses_its_job_alone(tmp_path: Path) -> None:
-    engine = Processes(2, 1, tmp_path / "logs")
-    try:
-        engine.start(job(tmp_path, "killed", epochs=5000))
-        engine.start(job(tmp_path, "other"))
-        while not (tmp_path / "killed" / "student-0" / "metrics.jsonl").exists():
-            time.sleep(0.05)
-        victim = engine.workers[0]
-        assert victim is not None
-        os.kill(victim.process.pid, signal.SIGKILL)
-        ended = wait(engine, 2)
-        assert ended["other"].state == "done"
-        assert ended["killed"].state == "lost"
-        assert ended["killed"].reason == "its process died of SIGKILL, perhaps for want of memory"
-        engine.start(job(tmp_path, "again"))
-        assert wait(engine, 1)["again"].state == "done"
-    finally:
-        engine.close()
-
-
-def test_a_worker_ends_with_what_started_it(tmp_path: Path) -> None:
-    engine = Processes(1, 1, tmp_path / "logs")
-    engine.start(job(tmp_path, "long", epochs=5000))
-    while not (tmp_path / "long" / "student-0" / "metrics.jsonl").exists():
-        time.sleep(0.05)
-    (worker,) = engine.workers
-    assert worker is not None
-    engine.close()
-    assert worker.process.returncode == -signal.SIGKILL
-
-
-def test_a_job_pauses_after_an_epoch_and_goes_on_as_if_it_hadnt(tmp_path: Path) -> None:
-    engine = Processes(2, 1, tmp_path / "logs")
+def test_a_job_pauses_after_an_epoch_and_goes_on_as_if_it_hadnt(engine: Engine, tmp_path: Path) -> None:
     paused = job(tmp_path, "paused", epochs=4)
     engine.start(Job(paused.trial, paused.keys, paused.folder, pause=2))
     engine.start(job(tmp_path, "straight", epochs=4))
@@ -94,7 +61,32 @@ def test_a_job_pauses_after_an_epoch_and_goes_on_as_if_it_hadnt(tmp_path: Path) 
     assert wait(engine, 1)["paused"].state == "done"
     one, two = ((tmp_path / name / "student.safetensors").read_bytes() for name in ("paused", "straight"))
     assert one == two
+
+
+def test_a_process_that_is_killed_loses_its_job_alone(engine: Processes, tmp_path: Path) -> None:
+    engine.start(job(tmp_path, "killed", epochs=5000))
+    engine.start(job(tmp_path, "other"))
+    while not (tmp_path / "killed" / "student-0" / "metrics.jsonl").exists():
+        time.sleep(0.05)
+    victim = engine.workers[0]
+    assert victim is not None
+    os.kill(victim.process.pid, signal.SIGKILL)
+    ended = wait(engine, 2)
+    assert ended["other"].state == "done"
+    assert ended["killed"].state == "lost"
+    assert ended["killed"].reason == "its process died of SIGKILL, perhaps for want of memory"
+    engine.start(job(tmp_path, "again"))
+    assert wait(engine, 1)["again"].state == "done"
+
+
+def test_a_worker_ends_with_what_started_it(engine: Processes, tmp_path: Path) -> None:
+    engine.start(job(tmp_path, "long", epochs=5000))
+    while not (tmp_path / "long" / "student-0" / "metrics.jsonl").exists():
+        time.sleep(0.05)
+    worker = engine.workers[0]
+    assert worker is not None
     engine.close()
+    assert worker.process.returncode == -signal.SIGKILL
 
 
 def test_an_unknown_engine_is_refused() -> None:

@@ -113,6 +113,7 @@ class Processes(Engine):
         for worker in self.workers:
             if worker is not None:
                 worker.close()
+        self.workers = [None] * self.places
 
 
 def _visible(number: int) -> str:
