@@ -17,6 +17,8 @@ import tutelage
 from tests.detection_data import coco
 from tutelage.cli import FOLDER, app
 from tutelage.config.schema import Config
+from tutelage.study.settings import StudySettings
+from tutelage.study.tune_settings import TuneSettings
 from tutelage.runs import plan
 from tutelage.utils import registry
 
@@ -212,9 +214,8 @@ def test_words_of_commands_in_text_are_keys():
             lines = text.replace("\\\n", " ").splitlines()
             commands = [line for line in lines if line.startswith("tutelage ") and language == "text"]
             for word in (word for line in commands for word in shlex.split(line) if "=" in word):
-                assert word.partition("=")[0] in {*Config.model_fields, "engine", "search", "trials"}, (
-                    f"{page.name}: {word}"
-                )
+                known = {*Config.model_fields, *StudySettings.model_fields, *TuneSettings.model_fields}
+                assert word.partition("=")[0] in known, f"{page.name}: {word}"
 
 
 # what is written from the code

@@ -22,7 +22,7 @@ FIXED = {
         "data", "streams", "task", "metric", "probe", "val", "split", "classes", "column", "target", "group", "degrade",
         "heatmaps", "reading",
     ),
-    "all trials have the same seeds, and no baseline": ("seed", "seeds", "baseline", "judged_on"),
+    "all trials have the same seeds, and no baseline": ("seed", "split_seed", "seeds", "baseline", "judged_on"),
     "the recipe's keys are set before the search": ("recipe",),
     "a search has one folder, and trains on one device": ("out", "device", "devices", "strategy"),
 }  # fmt: skip
