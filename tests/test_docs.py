@@ -17,9 +17,9 @@ import tutelage
 from tests.detection_data import coco
 from tutelage.cli import FOLDER, app
 from tutelage.config.schema import Config
+from tutelage.runs import plan
 from tutelage.study.settings import StudySettings
 from tutelage.study.tune_settings import TuneSettings
-from tutelage.runs import plan
 from tutelage.utils import registry
 
 ROOT = Path(__file__).parents[1]
