@@ -23,6 +23,12 @@ def print_leaderboard(board: Leaderboard, folder: Path, seconds: float | None = 
     print_lines("", *(sentence.replace(NB, " ") for sentence in sentences))
     if seconds is not None:
         print_lines("", f"{format_duration(seconds)} in all")
+    print_lines("")
+    print_paths(folder)
+
+
+def print_paths(folder: Path) -> None:
+    """Print the paths of a study's page and leaderboard."""
     print_lines(
-        "", f"page         {folder / 'study.html'}", f"leaderboard  {folder / 'leaderboard.md'} (.csv, .tex, .json)"
+        f"page         {folder / 'study.html'}", f"leaderboard  {folder / 'leaderboard.md'} (.csv, .tex, .json)"
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ValidationError, field_validator
+from pydantic import BaseModel, ValidationError, field_validator
 
 from tutelage import recipes
 from tutelage.config import parsing, stages
@@ -341,9 +341,9 @@ def parse_pairs(words: Sequence[str]) -> dict[str, Any]:
     return parsing.parse_pairs(words, key_types())
 
 
-def key_types() -> dict[str, Any]:
-    """Return the type of each key."""
-    fields = Config.model_fields.items()
+def key_types(model: type[BaseModel] = Config) -> dict[str, Any]:
+    """Return the type of each key of a run, or of another model."""
+    fields = model.model_fields.items()
     return {key: Annotated[field.annotation, *field.metadata, None] for key, field in fields}  # one mark at least
 
 

@@ -15,7 +15,7 @@ from tutelage.explanation.base import Explanation, NotApplicable, OverSeeds, Wor
 from tutelage.explanation.classes import class_rows
 from tutelage.explanation.opened_run import OpenedRun
 from tutelage.recipes._defaults import assistants_between
-from tutelage.report.components import format_count, format_percent
+from tutelage.report.components import Unit, format_count, format_percent
 from tutelage.runs.profiling import as_network, macs
 from tutelage.training.evaluation import evaluate
 from tutelage.utils.checksums import read_verified
@@ -105,11 +105,10 @@ def _sizes(opened: OpenedRun, result: dict[str, Any]) -> Explanation:
     return SIZES.as_table(head, rows, values, note)
 
 
-def unit_of(result: dict[str, Any]) -> Any:
+def unit_of(result: dict[str, Any]) -> Unit:
     """Return the format of the run's metric."""
     values = [(result[role] or {}).get(result["metric"]) for role in ("teacher", "baseline", "student")]
-    shares = result["higher_is_better"] and all(0 <= value <= 1 for value in values if value is not None)
-    return format_percent if shares else lambda value: "–" if value is None else f"{value:.4g}"
+    return Unit.of((value for value in values if value is not None), result["higher_is_better"])
 
 
 def _count(network: nn.Module) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeGuard
 
@@ -200,6 +200,11 @@ class Unit:
     """The format of the main metric: percentages, or four significant digits."""
 
     percent: bool
+
+    @classmethod
+    def of(cls, values: Iterable[float], higher_is_better: bool) -> Unit:
+        """Return the unit of these values: percentages if higher is better and all lie between 0 and 1."""
+        return cls(higher_is_better and all(0 <= value <= 1 for value in values))
 
     def __call__(self, value: Any) -> str:
         """Format a value with its unit; a dash if it isn't a number."""

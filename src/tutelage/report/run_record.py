@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -104,8 +104,7 @@ class RunRecord:
     def unit(self) -> Unit:
         """The format of the main metric: percentages if higher is better and all values lie between 0 and 1."""
         values = [self.summary(role).get(self.metric) for role in ROLES]
-        known = [value for value in values if is_number(value)]
-        return Unit(bool(self.result.get("higher_is_better", True)) and all(0 <= value <= 1 for value in known))
+        return Unit.of(filter(is_number, values), bool(self.result.get("higher_is_better", True)))
 
     def label(self, role: str) -> str:
         """Return the label of a role; it is "Student" if there is only one student, without a comparison."""
@@ -211,6 +210,15 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
         if isinstance(value, dict):
             lines.append(value)
     return lines
+
+
+def validation_points(lines: Iterable[Mapping[str, Any]], metric: str) -> list[tuple[int, float]]:
+    """Return (epoch, value) of a validation metric, from the lines of a metrics.jsonl; NaN is a value too."""
+    return [
+        (line["epoch"], line["val"][metric])
+        for line in lines
+        if line.get("kind") == "epoch" and isinstance((line.get("val") or {}).get(metric), int | float)
+    ]
 
 
 def read_arrays(file: Path) -> dict[str, Any]:

@@ -303,53 +303,62 @@ def draw_reliability(about: str, style: str, bins: Sequence[Bin]) -> Markup:
     return _svg(about, 260, 240, [*parts, _text((left + right) / 2, bottom + 35, "confidence", style="name")])
 
 
+CellMark = tuple[str, float, str, str]
+"""The drawing of a cell: its CSS class, opacity, number and title."""
+
+
 def draw_confusion(about: str, fractions: Array, names: Sequence[str]) -> Markup:
     """Draw a confusion matrix in fractions of each true class (row); errors have their own colour scale."""
     n = len(names)
-    labels = [_shorten(name, 14) for name in names]
-    longest = max(map(len, labels))
-    left = 12 + LETTER * longest
-    cell = (WIDTH - left - 6) / n
-    foot = 6 + cell * n
     wrong = max((float(fractions[t, p]) for t in range(n) for p in range(n) if t != p), default=0.0) or 1.0
-    rotated = longest * LETTER > cell
-    parts = []
-    for t in range(n):
-        y, x = 6 + cell * t, left + cell * (t + 0.5)
-        parts.append(_text(left - 6, y + cell / 2 + 4, labels[t], "end"))
-        parts.append(_text(x + 4 * rotated, foot + 15, labels[t], "end" if rotated else "middle", turn=-90 * rotated))
-        for p in range(n):
-            value, x = float(fractions[t, p]), left + cell * p
-            style, weight = ("hit", 0.75 * value) if t == p else ("miss", 0.8 * value / wrong)
-            drawn = [_box("cell", x, y, cell - 1, cell - 1, opacity=weight)]
-            if n <= MAX_NUMBERED and (t == p or value >= 0.005):
-                drawn.append(_text(x + cell / 2, y + cell / 2 + 4, f"{100 * value:.0f}"))
-            parts.append(_group(style, f"{names[t]} predicted as {names[p]}: {100 * value:.1f} %", drawn))
-    return _svg(about, WIDTH, foot + (22 + LETTER * longest if rotated else 24), parts)
+
+    def cell(t: int, p: int) -> CellMark:
+        value = float(fractions[t, p])
+        style, weight = ("hit", 0.75 * value) if t == p else ("miss", 0.8 * value / wrong)
+        number = f"{100 * value:.0f}" if t == p or value >= 0.005 else ""
+        return style, weight, number, f"{names[t]} predicted as {names[p]}: {100 * value:.1f} %"
+
+    return _draw_cells(about, names, names, cell)
 
 
 def draw_heat_map(about: str, style: str, values: Array, rows: Sequence[str], columns: Sequence[str]) -> Markup:
     """Draw a table of numbers as cells in a CSS class, from pale (0 or less) to full (1)."""
-    labels, feet = [_shorten(name, 14) for name in rows], [_shorten(name, 14) for name in columns]
-    left = 12 + LETTER * max(map(len, labels))
-    cell, height = (WIDTH - left - 6) / len(columns), 34.0
-    rotated = max(map(len, feet)) * LETTER > cell
-    foot = 6 + height * len(rows)
+
+    def cell(r: int, c: int) -> CellMark:
+        value = float(values[r][c])
+        number, title = f"{value:.2f}".replace("-", "−"), f"{rows[r]}, {columns[c]}: {value:.3f}"
+        return style, min(max(0.8 * value, 0.0), 1.0), number, title
+
+    return _draw_cells(about, rows, columns, cell, height=34.0)
+
+
+def _draw_cells(
+    about: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    mark: Callable[[int, int], CellMark],
+    height: float | None = None,
+) -> Markup:
+    """Draw a table of cells; without a height they are squares, and with many columns they have no numbers."""
+    labels, feet = ([_shorten(name, 14) for name in names] for names in (rows, columns))
+    left, longest = 12 + LETTER * max(map(len, labels)), max(map(len, feet))
+    width = (WIDTH - left - 6) / len(columns)
+    height = height or width
+    rotated, foot = longest * LETTER > width, 6 + height * len(rows)
     parts = []
     for r, label in enumerate(labels):
         y = 6 + height * r
         parts.append(_text(left - 6, y + height / 2 + 4, label, "end"))
-        for c, value in enumerate(values[r]):
-            x = left + cell * c
-            shade = min(max(0.8 * float(value), 0.0), 1.0)
-            drawn = [_box("cell", x, y, cell - 1, height - 1, opacity=shade)]
-            if len(columns) <= MAX_NUMBERED:
-                drawn.append(_text(x + cell / 2, y + height / 2 + 4, f"{value:.2f}".replace("-", "−")))
-            parts.append(_group(style, f"{rows[r]}, {columns[c]}: {value:.3f}", drawn))
+        for c in range(len(columns)):
+            x, (style, weight, number, title) = left + width * c, mark(r, c)
+            drawn = [_box("cell", x, y, width - 1, height - 1, opacity=weight)]
+            if len(columns) <= MAX_NUMBERED and number:
+                drawn.append(_text(x + width / 2, y + height / 2 + 4, number))
+            parts.append(_group(style, title, drawn))
     for c, name in enumerate(feet):
-        x = left + cell * (c + 0.5)
+        x = left + width * (c + 0.5)
         parts.append(_text(x + 4 * rotated, foot + 15, name, "end" if rotated else "middle", turn=-90 * rotated))
-    return _svg(about, WIDTH, foot + (22 + LETTER * max(map(len, feet)) if rotated else 24), parts)
+    return _svg(about, WIDTH, foot + (22 + LETTER * longest if rotated else 24), parts)
 
 
 def _shorten(text: str, length: int) -> str:

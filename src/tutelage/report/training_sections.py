@@ -19,7 +19,7 @@ from tutelage.report.components import (
     is_number,
 )
 from tutelage.report.metrics import norm_ratio
-from tutelage.report.run_record import PhaseRecord, RunRecord
+from tutelage.report.run_record import PhaseRecord, RunRecord, validation_points
 from tutelage.report.svg_charts import Line, Point, draw_lines, format_tick, needs_log
 
 MAX_NORM_RATIO = 100.0
@@ -69,8 +69,7 @@ def _curve(run: RunRecord, name: str) -> Figure | None:
 
 
 def _validation(phase: PhaseRecord, name: str) -> list[Point]:
-    epochs = phase.lines("epoch")
-    return [(e["epoch"], e["val"][name]) for e in epochs if is_number((e.get("val") or {}).get(name))]
+    return [point for point in validation_points(phase.lines("epoch"), name) if is_number(point[1])]
 
 
 def _level(run: RunRecord, name: str) -> tuple[str, str, float] | None:

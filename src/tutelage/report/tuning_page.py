@@ -59,7 +59,7 @@ def render(result: Mapping[str, Any]) -> str:
 
 def _unit(result: Mapping[str, Any]) -> Unit:
     values = [value for arm in ARMS for value in result[arm]["values"]]
-    return Unit(bool(result["higher_is_better"]) and all(0 <= value <= 1 for value in values))
+    return Unit.of(values, bool(result["higher_is_better"]))
 
 
 def _sentence(result: Mapping[str, Any], unit: Unit) -> str:

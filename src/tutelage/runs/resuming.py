@@ -36,6 +36,12 @@ def resume(path: str | Path, provided: Provided | None = None, changes: Mapping[
     return run.fit()
 
 
+def begin_or_resume(config: Config, provided: Provided) -> Path:
+    """Run a configuration in its folder `out`, or the rest of it if it was begun there; return the folder."""
+    folder = Path(str(config.out))
+    return resume(folder, provided) if (folder / "environment.json").exists() else Run(config, provided).fit()
+
+
 def open_begun(folder: Path, config: Config, record: Mapping[str, Any], provided: Provided) -> Run:
     """Return the run in a folder, on the data that it was begun on.
 

@@ -16,7 +16,7 @@ from tutelage.report.components import (
     format_duration,
     is_number,
 )
-from tutelage.report.run_record import read_lines
+from tutelage.report.run_record import read_lines, validation_points
 from tutelage.report.svg_charts import ChartRow, CostPoint, Line, Point, draw_front, draw_gains, draw_lines, format_tick
 from tutelage.report.training_sections import average_seeds
 from tutelage.study.answers import compared, label, label_of_student
@@ -148,11 +148,7 @@ def validation_curve(row: Row, root: Path, metric: str) -> list[Point]:
     """Return the validation metric by epoch, averaged over a row's seeds; empty if its runs have none."""
     files = [root / folder / "student-0" / "metrics.jsonl" for folder in row.folders.values()]
     seeds = [
-        [
-            (line["epoch"], line["val"][metric])
-            for line in read_lines(file)
-            if line.get("kind") == "epoch" and is_number((line.get("val") or {}).get(metric))
-        ]
+        [point for point in validation_points(read_lines(file), metric) if is_number(point[1])]
         for file in files
         if file.exists()
     ]

@@ -6,13 +6,13 @@ student alone and kd always go to the end, since all verdicts compare with them.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
+from tutelage.report.run_record import read_lines, validation_points
 from tutelage.study.plan import ALONE, KD
 from tutelage.study.store import Store, StoredTrial
 
@@ -100,6 +100,5 @@ def decide(store: Store, epochs: int, metric: str, higher_is_better: bool) -> No
 
 def validation(folder: Path, metric: str, epoch: int) -> float:
     """Return a run's validation figure of its student after an epoch; NaN, which is last, if there is none."""
-    text = (folder / "student-0" / "metrics.jsonl").read_text(encoding="utf-8")
-    rows = [row for row in map(json.loads, text.splitlines()) if row["kind"] == "epoch" and row["epoch"] == epoch]
-    return float(rows[-1]["val"].get(metric, math.nan)) if rows else math.nan
+    lines = read_lines(folder / "student-0" / "metrics.jsonl")
+    return dict(validation_points(lines, metric)).get(epoch, math.nan)

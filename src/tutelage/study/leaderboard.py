@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import CheckpointError, ConfigError
+from tutelage.report.components import Unit
 from tutelage.study.rows import ROLES, Gain, Key, Row, Trial, gather
 from tutelage.study.sample_noise import Scores, noise_of, read_scores
 from tutelage.study.statistics import holm, level_of_next, paired_test, seeds_to_decide, verdicts
@@ -51,7 +52,7 @@ class Leaderboard:
     @property
     def is_fraction(self) -> bool:
         """True if the values are fractions, which are shown in percent."""
-        return self.higher_is_better and all(0 <= v <= 1 for row in self.rows for v in row.values.values())
+        return Unit.of((v for row in self.rows for v in row.values.values()), self.higher_is_better).percent
 
     def rows_of(self, student: str, role: str = "method") -> list[Row]:
         """Return a student's rows of a role that have results."""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tutelage.config import parsing, schema
 from tutelage.errors import ConfigError
-from tutelage.study.settings import FILE, LISTS, key_types
+from tutelage.study.settings import FILE, LISTS, StudySettings
 from tutelage.study.store import Store
+from tutelage.study.trial import ENDED
 from tutelage.utils.files import write_text
 
 
@@ -27,7 +28,7 @@ def merge(folders: Sequence[Path], out: Path) -> Store:
                 raise ConfigError(
                     f"{source.folder} and {sources[0].folder} have different {name}: their rows aren't comparable."
                 )
-    kinds = {**schema.key_types(), **key_types()}
+    kinds = schema.key_types() | schema.key_types(StudySettings)
     recorded = [parsing.read_file(source.folder / FILE, kinds) for source in sources]
     merged = recorded[0] | {"out": str(out), "seeds": max(each["seeds"] for each in recorded)}
     merged |= {key: [*{repr(x): x for each in recorded for x in each[key]}.values()] for key in LISTS}
@@ -45,7 +46,7 @@ def _copy(source: Store, target: Store) -> None:
     there = {name: stored.state for name, stored in target.trials().items()}
     for name, stored in source.trials().items():
         target.add([stored.trial])
-        if stored.state not in ("done", "failed", "stopped") or there.get(name) in ("done", "failed", "stopped"):
+        if stored.state not in ENDED or there.get(name) in ENDED:
             continue
         if (source.folder / stored.folder).is_dir():
             shutil.copytree(source.folder / stored.folder, target.folder / stored.folder)

@@ -33,7 +33,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 SINGULAR = {"student": "students", "teacher": "teachers", "method": "methods"}
 """The keys of a run whose values are a study's only student, teacher or method."""
-OF_STUDY = ("out", "seeds", "baseline", "recipe", "resume")
+OF_STUDY = ("out", "seeds", "baseline", "recipe")
 """The keys of a run that a study sets for each trial."""
 
 
@@ -102,7 +102,7 @@ def read(
 
     Raises: ConfigError that lists all faults.
     """
-    kinds = {**schema.key_types(), **key_types()}
+    kinds = schema.key_types() | schema.key_types(StudySettings)
     given = parsing.read_file(file, kinds) if file is not None else {}
     given = {**given, **parsing.parse_pairs(words, kinds), **(values or {})}
     given = _in_plural({key: to_plain(value) for key, value in given.items()})
@@ -164,9 +164,3 @@ def separate(given: Mapping[str, Any]) -> tuple[StudySettings, dict[str, Any]]:
     for name in {key for key in keys if key not in schema.Config.model_fields}:
         schema.check({name: keys[name]})  # which refuses it, with the nearest key
     return settings, keys
-
-
-def key_types() -> dict[str, Any]:
-    """Return the type of each of a study's own keys."""
-    fields = StudySettings.model_fields.items()
-    return {key: Annotated[field.annotation, *field.metadata, None] for key, field in fields}

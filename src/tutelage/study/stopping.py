@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tutelage.report.run_record import read_lines, validation_points
 from tutelage.training.callbacks import Callback
 from tutelage.training.events import EpochEnd, TrainBegin
 
@@ -59,9 +59,4 @@ class StopHopeless(Callback):
 def read_curve(folder: Path, metric: str) -> list[float]:
     """Return the validation metric of the first student after each epoch, one training of a run after the other."""
     files = sorted(folder.glob("student-*/metrics.jsonl"), key=lambda file: int(file.parent.name.rpartition("-")[2]))
-    curve = []
-    for file in files:
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        epochs = [row for row in rows if row["kind"] == "epoch" and metric in row["val"]]
-        curve += [row["val"][metric] for row in epochs if row["student"] == epochs[0]["student"]]
-    return curve
+    return [value for file in files for _, value in validation_points(read_lines(file), metric)]

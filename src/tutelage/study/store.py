@@ -134,6 +134,10 @@ class Store:
                 )  # fmt: skip
             return connection.total_changes - before
 
+    def attempts(self, trial: str) -> int:
+        """Return how often a trial was begun since it last paused."""
+        return int(self.connection.execute("SELECT attempts FROM trials WHERE id = ?", (trial,)).fetchone()[0])
+
     def trials(self) -> dict[str, StoredTrial]:
         """Return all trials by id, in the order in which they were added."""
         rows = self.connection.execute(

@@ -16,7 +16,7 @@ from tutelage.study.engines.base import Ended, Engine, Job
 from tutelage.study.plan import KD, Planner
 from tutelage.study.settings import StudySettings, write
 from tutelage.study.store import Store, StoredTrial, owner_name
-from tutelage.study.trial import resolved
+from tutelage.study.trial import ENDED, resolved
 from tutelage.utils import checksums
 from tutelage.utils.signals import StopRequest, catch_stop_signals
 
@@ -99,7 +99,7 @@ class Study:
         self.store.fail_without_teacher()
         trials = self.store.trials()
         rungs = self._rungs(trials, engine.places)
-        open_trials = {name for name, trial in trials.items() if trial.state in ("waiting", "running", "paused")}
+        open_trials = {name for name, trial in trials.items() if trial.state not in ENDED}
         if not open_trials:
             return False
         runnable = None if rungs is not None else {name for name in open_trials if not halving.may_stop(trials[name])}
@@ -132,7 +132,7 @@ class Study:
         if ended.state == "paused":
             rungs = self.store.get("rungs") or []
             self.store.pause(ended.trial, halving.next_pause(trial, rungs), ended.seconds)
-        elif ended.state == "lost" and self.store.trials()[ended.trial].attempts < ATTEMPTS:
+        elif ended.state == "lost" and self.store.attempts(ended.trial) < ATTEMPTS:
             self.store.end(ended.trial, "waiting", "", ended.seconds)
         elif ended.state == "done":
             result = json.loads(checksums.read_verified(self.folder / trial.folder / "result.json"))
@@ -142,7 +142,7 @@ class Study:
             self.store.end(ended.trial, "failed", reason, ended.seconds)
         now = self.store.trials()
         if now[ended.trial].state in ("done", "failed"):
-            finished = sum(t.state in ("done", "failed", "stopped") for t in now.values())
+            finished = sum(t.state in ENDED for t in now.values())
             watch(now[ended.trial], finished, len(now))
 
     # the budget

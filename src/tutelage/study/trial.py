@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 Role = Literal["teacher", "alone", "method"]
 State = Literal["waiting", "running", "paused", "done", "failed", "stopped"]
+ENDED: tuple[State, ...] = ("done", "failed", "stopped")
 
 TRIAL = "trial:"
 """The prefix of the id of a trial whose student teaches, in the place of a run folder."""

@@ -30,16 +30,11 @@ class TuneSettings(BaseModel):
     )
 
 
-def key_types() -> dict[str, Any]:
-    """Return the type of each key of a search and of its runs."""
-    own = {key: Annotated[field.annotation, *field.metadata, None] for key, field in TuneSettings.model_fields.items()}
-    return schema.key_types() | own
-
-
 def read(file: Path | None, pairs: list[str]) -> dict[str, Any]:
     """Return the keys of a YAML file and of `key=value` arguments; the later win."""
-    keys = parsing.read_file(file, key_types()) if file is not None else {}
-    return keys | parsing.parse_pairs(pairs, key_types())
+    kinds = schema.key_types() | schema.key_types(TuneSettings)
+    keys = parsing.read_file(file, kinds) if file is not None else {}
+    return keys | parsing.parse_pairs(pairs, kinds)
 
 
 def separate(keys: Mapping[str, Any]) -> tuple[TuneSettings, Config]:

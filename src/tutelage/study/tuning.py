@@ -23,12 +23,11 @@ from tutelage.config import parsing
 from tutelage.config.schema import Config, check
 from tutelage.errors import CheckpointError, ConfigError, Interrupted, TutelageError
 from tutelage.report import tuning_page
-from tutelage.runs import resuming
 from tutelage.runs.dry_run import dry_run
 from tutelage.runs.folder import make_run_folder, next_free_folder
 from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.plan import RunPlan
-from tutelage.runs.run import Run
+from tutelage.runs.resuming import begin_or_resume
 from tutelage.study.optuna_search import OptunaSearch, TuningTrial, import_optuna
 from tutelage.study.search_space import SearchSpace, describe
 from tutelage.study.stopping import HopelessTrial, StopHopeless, read_curve
@@ -203,12 +202,8 @@ class Tuning:
 
     def _train(self, config: Config, callbacks: Sequence[Callback] = (), provided: Provided | None = None) -> Any:
         """Train a run, or the rest of it if it was begun, and return its result."""
-        folder, provided = Path(str(config.out)), provided or self.provided
-        provided = replace(provided, callbacks=(*provided.callbacks, *callbacks))
-        if (folder / "config.yaml").exists():
-            resuming.resume(folder, provided)
-        else:
-            Run(config, provided).fit()
+        provided = provided or self.provided
+        folder = begin_or_resume(config, replace(provided, callbacks=(*provided.callbacks, *callbacks)))
         return json.loads(checksums.read_verified(folder / "result.json"))
 
     # the choice

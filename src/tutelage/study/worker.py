@@ -20,9 +20,8 @@ import torch
 
 from tutelage.config import schema
 from tutelage.errors import Interrupted, TutelageError
-from tutelage.runs import resuming
 from tutelage.runs.inputs import Provided
-from tutelage.runs.run import Run
+from tutelage.runs.resuming import begin_or_resume
 from tutelage.study.engines.base import Ended, Job, State
 from tutelage.training.callbacks import Callback
 from tutelage.training.events import EpochEnd
@@ -70,13 +69,8 @@ def run(job: Job) -> Ended:
 
 def _run(job: Job, pause: PauseAfter) -> None:
     torch.set_num_threads(job.threads)
-    folder, provided = Path(job.folder), Provided(callbacks=(pause,))
-    if (folder / "result.json").exists():
-        return
-    if (folder / "environment.json").exists():
-        resuming.resume(folder, provided)
-    else:
-        Run(schema.check({**job.keys, "out": job.folder}), provided).fit()
+    if not (Path(job.folder) / "result.json").exists():
+        begin_or_resume(schema.check({**job.keys, "out": job.folder}), Provided(callbacks=(pause,)))
 
 
 def main() -> None:

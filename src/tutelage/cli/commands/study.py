@@ -56,14 +56,12 @@ def export(folder: Folder) -> None:
 
     Example: tutelage study export runs/study
     """
+    from tutelage.cli.study_summary import print_paths
     from tutelage.study import conclusion
     from tutelage.study.store import Store
-    from tutelage.utils.console import print_lines
 
     conclusion.write(Store.open(folder))
-    print_lines(
-        f"page         {folder / 'study.html'}", f"leaderboard  {folder / 'leaderboard.md'} (.csv, .tex, .json)"
-    )
+    print_paths(folder)
 
 
 @app.command()
