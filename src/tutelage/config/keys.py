@@ -80,6 +80,9 @@ class Keys(TypedDict, total=False):
     streams: dict[Literal["unlabelled", "target"], StreamSpec]
     """training data whose labels aren't used, beside the labelled of data: unlabelled and target (of another
     domain, which is evaluated if it has labels), each {source: …, share: part of a batch}"""
+    weight: Literal["auto", "paper"]
+    """the weights that the method doesn't name: those with which losses of features and relations have the share of
+    the gradient that they have in the literature's protocol, or the published numbers (paper)"""
     recipe: str | None
     """recipe that sets the defaults of other keys; method=RECIPE does the same"""
     scheme: str | dict[str, Any]

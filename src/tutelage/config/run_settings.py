@@ -63,6 +63,11 @@ class RunSettings(TrainerSettings):
     method: Annotated[Method, InBaseline(None)] = Field(
         "kd", description="loss, sum (kd+0.5*at), recipe, or list of terms"
     )
+    weight: Literal["auto", "paper"] = Field(
+        "auto",
+        description="the weights that the method doesn't name: those with which losses of features and relations have "
+        "the share of the gradient that they have in the literature's protocol, or the published numbers (paper)",
+    )
     recipe: RunWide[str | None] = Field(
         None, description="recipe that sets the defaults of other keys; method=RECIPE does the same"
     )

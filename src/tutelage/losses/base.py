@@ -69,7 +69,7 @@ class Loss(DataclassModule):
       `method=` refuses it; empty if runs provide it.
     - `compiles`: whether torch.compile takes it as one graph.
     - `default_weight`: the term's weight in the paper. `task_loss_weight`: the weight of the task loss that the paper
-      adds to it.
+      adds to it. `warmup_share`: the share of the training in which the paper raises the weight from 0.
 
     Example:
         >>> import torch
@@ -99,6 +99,7 @@ class Loss(DataclassModule):
     compiles: ClassVar[bool] = True
     default_weight: ClassVar[float] = 1.0
     task_loss_weight: ClassVar[float] = 1.0
+    warmup_share: ClassVar[float] = 0.0
 
     def build(self, student: Any, teacher: Any, samples: int) -> None:
         """Make the learned parts and banks, from an example of forward's arguments and the number of samples."""

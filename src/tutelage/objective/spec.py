@@ -8,8 +8,8 @@ from typing import Any
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, LossSum
 from tutelage.nn import connectors
-from tutelage.objective.term import Term, parse_samples, parse_temperature, parse_weight
-from tutelage.policies.parsing import policy_spec
+from tutelage.objective.term import Term
+from tutelage.policies.parsing import parse_samples, parse_temperature, parse_weight, policy_spec
 from tutelage.utils.dataclass_module import DataclassModule, build_from_options
 from tutelage.utils.options import option_faults
 from tutelage.utils.registry import catalogue_name, find_entry
@@ -72,20 +72,27 @@ def term_spec(term: Term) -> dict[str, Any]:
     A value that isn't plain is there by its repr, which from_spec refuses.
     """
     wiring = {
-        "warmup": term.warmup,
+        "warmup": term.given["warmup"],
         "gather": term.gather or None,
         "part": term.part,
         "stream": term.stream if term.stream != term.default_stream else None,
-        "task_loss_weight": term.task_loss_weight if term.task_loss_weight != term.loss.task_loss_weight else None,
+        "task_loss_weight": term.given["task_loss_weight"],
         "connector": term.request.connector if term.request.connector != term.loss.connector else None,
         **{side: names or None for side, names in term.request.layers.items()},
         **{option: policy_spec(policy) for option, policy in term.policies().items()},
-        "weight": policy_spec(term.weight) if isinstance(term.weight, DataclassModule) else term.weight,
+        "weight": _weight_spec(term),
     }
     values = {key: value for key, value in {**term.loss.options(), **wiring}.items() if value is not None}
     plain = (str, int, float, bool, list, dict)
     own = {"name": catalogue_name(type(term.loss))}
     return own | {k: v if isinstance(v, plain) else repr(v) for k, v in values.items()}
+
+
+def _weight_spec(term: Term) -> Any:
+    """Return the weight as a configuration gives it; None if the term's options leave it open."""
+    if term.given["weight"] in (None, "auto", "paper"):
+        return term.given["weight"]
+    return policy_spec(term.weight) if isinstance(term.weight, DataclassModule) else term.weight
 
 
 def terms_from_method(method: Method | None) -> list[Term]:

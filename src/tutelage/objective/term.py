@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,23 +16,30 @@ from tutelage.losses.base import Loss, LossValues
 from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective import masking, multitask, parts
+from tutelage.objective.auto_weight import PROTOCOL_STEPS, auto_weight
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.reduction import mean, multiply
-from tutelage.objective.wiring import Wiring, WiringRequest, available_inputs, wire
-from tutelage.policies.base import SampleWeight, Schedule, ScheduledTemperature, Temperature, Weight
-from tutelage.policies.parsing import parse_policy
+from tutelage.objective.wiring import Wiring, WiringRequest, available_inputs, repeat_inputs, wire
+from tutelage.policies.base import SampleWeight, Schedule, Temperature, Weight
+from tutelage.policies.parsing import describe_policy, parse_samples, parse_temperature, parse_weight
+from tutelage.policies.weight.gradient_ratio import GradientRatio
 from tutelage.structures import PART, Batch, Outputs
 from tutelage.utils.dataclass_module import DataclassModule
 from tutelage.utils.distributed import all_gather_samples, count_samples
 from tutelage.utils.options import CheckedArguments, EpochsOrZero, Layers, NonNegative, Number
 from tutelage.utils.stream_names import LABELLED, STREAMS
 
+FIRST_STEP = 1e-3
+"""The epoch that the warm-up takes for the first step."""
+
 
 class Term(CheckedArguments, nn.Module):
     """One loss at a weight, between layers of the student and the teacher.
 
-    weight: a number, or a policy that sets it in training (a schedule, or one that depends on the other terms); None
-    takes the paper's. warmup: epochs over which the weight grows linearly from 0. temperature: a policy that softens
+    weight: a number, or a policy that sets it in training (a schedule, or one that depends on the other terms); "paper"
+    takes the paper's, "auto" the paper's share of the gradient (`auto_weight`); None leaves it to the run, and is the
+    paper's without one. warmup: epochs over which the weight grows linearly from 0; None: the paper's share of the
+    training, as the run sets it, and 0 without one. temperature: a policy that softens
     both sides' logits before the loss, in addition to the loss's own temperature. samples: a policy that weighs the
     samples. A policy is an object, or `{name: ramp, …its options}`. student, teacher: layer names (`tutelage layers
     MODEL`), one or several, as many on each side; "auto" pairs them by resolution and depth. connector: a name of
@@ -43,7 +50,6 @@ class Term(CheckedArguments, nn.Module):
     all, or the labelled one if the loss uses targets. part: the name of the part of both models' outputs that the loss
     compares, where these are mappings (`{"logits": …, "embedding": …}`); None: their responses.
     A loss of responses compares layers if some are named; a dense one, the last maps if responses have no positions.
-
     Example:
         >>> from tutelage import AT, Term
         >>> term = Term(AT(), weight=10, student="layer2", teacher="layer3")
@@ -54,11 +60,11 @@ class Term(CheckedArguments, nn.Module):
     def __init__(
         self,
         loss: Loss,
-        weight: Number | Weight | Schedule | Mapping[str, Any] | None = None,
+        weight: Number | Weight | Schedule | Mapping[str, Any] | Literal["auto", "paper"] | None = None,
         student: Layers = "auto",
         teacher: Layers = "auto",
         connector: str | connectors.ConnectorFactory | None = None,
-        warmup: EpochsOrZero = 0.0,
+        warmup: EpochsOrZero | None = None,
         gather: bool = False,
         temperature: Temperature | Schedule | Mapping[str, Any] | None = None,
         samples: SampleWeight | Mapping[str, Any] | None = None,
@@ -68,10 +74,12 @@ class Term(CheckedArguments, nn.Module):
     ) -> None:
         super().__init__()
         self.loss = loss
-        self.weight = parse_weight(loss.default_weight if weight is None else weight)
+        self.given = {"weight": weight, "warmup": warmup, "task_loss_weight": task_loss_weight}
+        published = auto_weight(loss, PROTOCOL_STEPS) if weight == "auto" else loss.default_weight
+        self.weight = parse_weight(published if weight in (None, "auto", "paper") else weight)
         self.temperature = None if temperature is None else parse_temperature(temperature)
         self.samples = None if samples is None else parse_samples(samples)
-        self.warmup = float(warmup)
+        self.warmup = float(warmup or 0.0)
         self.task_loss_weight = loss.task_loss_weight if task_loss_weight is None else float(task_loss_weight)
         self.gather = gather
         self.loss_inputs: dict[DataclassModule, tuple[str, ...]] = {
@@ -146,6 +154,16 @@ class Term(CheckedArguments, nn.Module):
         else:
             self._build_features(self.wiring, student, teacher, batch, samples)
 
+    def settle(self, auto: bool, epochs: int, steps: int) -> None:
+        """Set the weight and the warm-up that its options leave open, for a training of this length.
+
+        auto: whether an open weight follows the paper's share of the gradient (`auto_weight`).
+        """
+        if self.given["weight"] == "auto" or (auto and self.given["weight"] is None):
+            self.weight = auto_weight(self.loss, steps)
+        if self.given["warmup"] is None:
+            self.warmup = self.loss.warmup_share * epochs
+
     def compare_responses(self, connector: str | connectors.ConnectorFactory = "") -> None:
         """Compare the responses where it would compare the embeddings before them; named layers stay.
 
@@ -183,7 +201,7 @@ class Term(CheckedArguments, nn.Module):
         loss_kwargs = self._loss_kwargs(available_inputs(batch, student, teacher))
         with torch.no_grad():
             for times_over in (1, 2):  # a value for each class shows itself in one of them
-                of_these = _repeated(loss_kwargs, len(batch), len(student_logits), times_over)
+                of_these = repeat_inputs(loss_kwargs, len(batch), len(student_logits), times_over)
                 probe._compare(
                     torch.cat([student_logits] * times_over), torch.cat([teacher_logits] * times_over), of_these
                 )
@@ -196,6 +214,12 @@ class Term(CheckedArguments, nn.Module):
     def uses(self, name: str) -> bool:
         """Return whether the loss or a policy takes this input of the batch."""
         return any(name in names for names in self.loss_inputs.values())
+
+    @property
+    def auto_share(self) -> float | None:
+        """The share of the gradient that it has by `auto_weight`; None if its weight is another."""
+        is_open = self.given["weight"] in (None, "auto")
+        return self.weight.ratio if is_open and isinstance(self.weight, GradientRatio) else None
 
     @property
     def compares(self) -> str:
@@ -360,8 +384,12 @@ class Term(CheckedArguments, nn.Module):
     def _for(self, part: DataclassModule, loss_kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return {name: loss_kwargs[name] for name in self.loss_inputs[part] if name in loss_kwargs}
 
+    def warm_up(self, epoch: float) -> float:
+        """Return the factor of the weight at an epoch; above 0, so that gradients can be compared."""
+        return min(max(epoch, FIRST_STEP) / self.warmup, 1.0) if self.warmup else 1.0
+
     def _weighted(self, value: Tensor, epoch: float, task_loss: Tensor | None) -> Tensor:
-        warm = min(epoch / self.warmup, 1.0) if self.warmup else 1.0
+        warm = self.warm_up(epoch)
         if isinstance(self.weight, Weight):
             return warm * self.weight(value, task_loss)
         return warm * (self.weight.at(epoch) if isinstance(self.weight, Schedule) else self.weight) * value
@@ -369,31 +397,4 @@ class Term(CheckedArguments, nn.Module):
     def extra_repr(self) -> str:
         """Return the weight and the wiring."""
         warm = f", warmup={self.warmup}" if self.warmup else ""
-        weight = "policy" if isinstance(self.weight, DataclassModule) else self.weight
-        return f"weight={weight}{warm}" + "".join(f"\n{s} ← {t}" for s, t in self.pairs)
-
-
-def _repeated(values: Mapping[str, Any], samples: int, rows: int, times_over: int) -> dict[str, Any]:
-    """Return a batch's inputs for its first rows, repeated."""
-    return {
-        name: torch.cat([value[:rows]] * times_over) if isinstance(value, Tensor) and len(value) == samples else value
-        for name, value in values.items()
-    }
-
-
-def parse_weight(value: Any) -> float | Schedule | Weight:
-    """Return a term's weight: a number, or the policy that a mapping describes."""
-    if not isinstance(value, Mapping | DataclassModule):
-        return float(value)
-    return cast("Schedule | Weight", parse_policy("weight", value, Schedule, Weight))
-
-
-def parse_temperature(value: Any) -> Temperature:
-    """Return a term's policy of its temperature; a schedule becomes one."""
-    policy = cast("Schedule | Temperature", parse_policy("temperature", value, Schedule, Temperature))
-    return ScheduledTemperature(policy) if isinstance(policy, Schedule) else policy
-
-
-def parse_samples(value: Any) -> SampleWeight:
-    """Return a term's policy of its sample weights."""
-    return parse_policy("samples", value, SampleWeight)
+        return f"weight={describe_policy(self.weight)}{warm}" + "".join(f"\n{s} ← {t}" for s, t in self.pairs)

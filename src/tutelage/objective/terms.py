@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from itertools import chain
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,11 @@ class Terms(nn.ModuleDict):
 
     @classmethod
     def from_method(
-        cls, method: Method | None, task_loss: Loss | None = None, initial_state: Mapping[str, Tensor] | None = None
+        cls,
+        method: Method | None,
+        task_loss: Loss | None = None,
+        initial_state: Mapping[str, Tensor] | None = None,
+        weight: Literal["auto", "paper"] = "paper",
     ) -> Terms:
         """Return the terms of a loss, a sum of losses or a list.
 
@@ -57,14 +61,15 @@ class Terms(nn.ModuleDict):
             task_loss: the task's loss, which is added with the weight that the method's paper gives it, unless the
                 method has a supervised loss itself.
             initial_state: the state from which terms start, as in the constructor.
+            weight: whether a task loss that the paper leaves out (0) is added where nothing else trains the response
+                ("auto"), with 1.
 
         Raises: ConfigError that lists the faults of all terms.
         """
         terms = terms_from_method(method)
-        if task_loss is not None and all(term.loss.needs_teacher for term in terms):
-            task_loss_weight = max((term.task_loss_weight for term in terms), default=1.0)
-            if task_loss_weight > 0:
-                terms.insert(0, Term(task_loss, task_loss_weight))
+        task_loss_weight = _task_loss_weight(terms, weight)
+        if task_loss is not None and task_loss_weight and all(term.loss.needs_teacher for term in terms):
+            terms.insert(0, Term(task_loss, task_loss_weight))
         names: dict[str, Term] = {}
         for term in terms:
             name = catalogue_name(type(term.loss))
@@ -243,13 +248,22 @@ class Terms(nn.ModuleDict):
             if not term.loss.needs_teacher
         }
 
-    def balance(self, norms: Mapping[str, float]) -> bool:
-        """Pass gradient norms to the weights that depend on them; return whether there are any."""
+    def settle(self, weight: str, epochs: int, steps: int) -> None:
+        """Set the weights and warm-ups that the terms leave open, for a training of so many epochs and steps.
+
+        weight: "paper", or "auto": the paper's share of the gradient, where there is a supervised term to compare with.
+        """
+        supervised = any(not term.loss.needs_teacher for term in self.named_terms().values())
+        for term in self.named_terms().values():
+            term.settle(weight == "auto" and supervised, epochs, steps)
+
+    def balance(self, norms: Mapping[str, float], epoch: float) -> bool:
+        """Pass the gradient norms at an epoch to the weights that depend on them; return whether there are any."""
         terms = self.named_terms()
         task_loss = sum(norms.get(name, 0.0) for name, term in terms.items() if not term.loss.needs_teacher)
-        balanced = [(name, term.weight) for name, term in terms.items() if isinstance(term.weight, Weight)]
-        for name, weight in balanced:
-            weight.balance(norms.get(name, 0.0), task_loss)
+        balanced = [(name, term, term.weight) for name, term in terms.items() if isinstance(term.weight, Weight)]
+        for name, term, weight in balanced:
+            weight.balance(norms.get(name, 0.0) / term.warm_up(epoch), task_loss)
         return bool(balanced)
 
     def weights(self) -> dict[str, float]:
@@ -257,6 +271,14 @@ class Terms(nn.ModuleDict):
         policies = {name: term.weight for name, term in self.named_terms().items() if isinstance(term.weight, Weight)}
         current = {name: policy.current_factor() for name, policy in policies.items()}
         return {name: weight for name, weight in current.items() if weight is not None}
+
+
+def _task_loss_weight(terms: Sequence[Term], weight: str) -> float:
+    """Return the weight of the task loss beside these terms."""
+    published = max((term.task_loss_weight for term in terms), default=1.0)
+    if published or weight == "paper" or any(term.request.compares == "response" for term in terms):
+        return published
+    return 0.0 if any(term.given["task_loss_weight"] is not None for term in terms) else 1.0
 
 
 def request_unless_named(student: Sequence[str], teacher: Sequence[str]) -> Requests:

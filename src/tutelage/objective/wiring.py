@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError
@@ -276,3 +277,11 @@ def _refuse_policies(loss: Loss, policies: Policies, compares: str, teacher: Mod
     softens = any(isinstance(policy, Temperature) for policy in policies)
     if teacher is None or (softens and not loss.needs_teacher):
         raise ConfigError(f"{name} has a policy that compares with a teacher, and there is none.")
+
+
+def repeat_inputs(values: Mapping[str, Any], samples: int, rows: int, times_over: int) -> dict[str, Any]:
+    """Return a batch's inputs for its first rows, repeated."""
+    return {
+        name: torch.cat([value[:rows]] * times_over) if isinstance(value, Tensor) and len(value) == samples else value
+        for name, value in values.items()
+    }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from tutelage.errors import ConfigError
-from tutelage.policies.base import ScheduledTemperature
+from tutelage.policies.base import SampleWeight, Schedule, ScheduledTemperature, Temperature, Weight
 from tutelage.utils.dataclass_module import DataclassModule, build_from_options
 from tutelage.utils.registry import catalogue_name, find_entry
 
@@ -49,3 +49,21 @@ def policy_spec(policy: DataclassModule) -> dict[str, Any]:
     if isinstance(policy, ScheduledTemperature):
         return policy_spec(policy.schedule)
     return {"name": catalogue_name(type(policy))} | policy.options()
+
+
+def parse_weight(value: Any) -> float | Schedule | Weight:
+    """Return a term's weight: a number, or the policy that a mapping describes."""
+    if not isinstance(value, Mapping | DataclassModule):
+        return float(value)
+    return cast("Schedule | Weight", parse_policy("weight", value, Schedule, Weight))
+
+
+def parse_temperature(value: Any) -> Temperature:
+    """Return a term's policy of its temperature; a schedule becomes one."""
+    policy = cast("Schedule | Temperature", parse_policy("temperature", value, Schedule, Temperature))
+    return ScheduledTemperature(policy) if isinstance(policy, Schedule) else policy
+
+
+def parse_samples(value: Any) -> SampleWeight:
+    """Return a term's policy of its sample weights."""
+    return parse_policy("samples", value, SampleWeight)

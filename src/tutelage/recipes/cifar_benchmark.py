@@ -21,4 +21,5 @@ def recipe() -> dict[str, Any]:
         "schedule": "step",
         "milestones": [0.625, 0.75, 0.875],
         "method": "kd",
+        "weight": "paper",
     }

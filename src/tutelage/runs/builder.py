@@ -45,9 +45,12 @@ class RunBuilder:
         provided, task_loss = self.inputs.provided.method, self.inputs.task.task_loss() if add_task_loss else None
         own = provided is not None and config.method == self.inputs.config.method
         method = copy.deepcopy(provided) if own else term_specs(config.method)  # phases and peers share nothing
-        terms = Terms.from_method(method, task_loss, first)
+        weight = "paper" if config.sharded else config.weight  # sharded, no gradients are measured
+        terms = Terms.from_method(method, task_loss, first, weight)
         if config.class_weights is not None and task_loss is not None:
             _refuse_unweighted(terms, task_loss)
+        steps = config.epochs * self.inputs.data_with(config).steps(config.batch_size)
+        terms.settle(weight, config.epochs, steps)
         return terms
 
 

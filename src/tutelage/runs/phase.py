@@ -17,6 +17,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.errors import CheckpointError, ModelError
 from tutelage.models import serialization
 from tutelage.nn.feature_extractor import eval_no_grad, respond
+from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.policies.parsing import describe_policy
 from tutelage.runs import examples
@@ -242,7 +243,7 @@ def describe_terms(terms: Terms) -> list[dict[str, Any]]:
             "name": name,
             "loss": catalogue_name(type(term.loss)),
             "formula": formula(term.loss),
-            "weight": describe_policy(term.weight),
+            "weight": describe_weight(term),
             "warmup": term.warmup,
             "paper": term.loss.paper,
             "options": term.loss.options()
@@ -250,6 +251,13 @@ def describe_terms(terms: Terms) -> list[dict[str, Any]]:
         }
         for name, term in terms.named_terms().items()
     ]
+
+
+def describe_weight(term: Term) -> float | str:
+    """Return a term's weight: a number, or a policy in words."""
+    if (share := term.auto_share) is None:
+        return describe_policy(term.weight)
+    return f"auto: {share:g} × the task loss's gradient (paper: {term.loss.default_weight:g})"
 
 
 def formula(loss: nn.Module) -> str:

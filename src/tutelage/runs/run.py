@@ -18,9 +18,8 @@ from tutelage.config.schema import TEACHER_BUDGET, Config
 from tutelage.errors import Interrupted
 from tutelage.models import serialization
 from tutelage.nn.feature_extractor import FeatureExtractor
-from tutelage.runs import environment, results, teacher_skill
+from tutelage.runs import environment, measured_teacher, results, teacher_skill
 from tutelage.runs.builder import RunBuilder
-from tutelage.runs.data import with_teacher_views
 from tutelage.runs.dry_run import DryRun, dry_run
 from tutelage.runs.fitted import Fitting
 from tutelage.runs.folder import make_run_folder, next_free_folder
@@ -33,7 +32,6 @@ from tutelage.runs.reporting import write_report
 from tutelage.runs.scheme_context import RunSchemeContext, build_scheme
 from tutelage.runs.storage import FolderStorage
 from tutelage.schemes.base import Scheme
-from tutelage.teachers.prefetching import with_prefetch
 from tutelage.training import checkpoint, fsdp
 from tutelage.training.callbacks import Callback, JsonLines, Logger
 from tutelage.training.fabric import seed_everything
@@ -194,28 +192,8 @@ class Run:
         if self.inputs.task.task_loss() is None:
             checksums.write_recorded(self.folder / "backbone.safetensors", serialization.encode_backbone(first))
         if self.plan.has_teacher() and not self.plan.teacher_is_trained() and self.config.catalogue_teacher is None:
-            self._measure_teacher()
+            folder = self.folder / "teacher"
+            if not (folder / "phase.json").exists():
+                measured_teacher.measure(self.builder, self.config, folder)
         results.write(self.folder, self.config, self.inputs.data, self.inputs.task)
         write_report(self.folder)
-
-    def _measure_teacher(self) -> None:
-        """Evaluate a teacher that came trained, and write its folder."""
-        folder = self.folder / "teacher"
-        if not (folder / "phase.json").exists():
-            inputs = self.inputs.for_view(self.config.student_inputs, self.config.student_size)
-            data = with_teacher_views(inputs.data, self.config)
-            teacher = self.builder.teachers.teacher(self.config, 0, data)
-            teacher = with_prefetch(teacher, self.config.teacher_ahead, self.config.teacher_device)
-            assert teacher is not None
-            teacher.to(self.fabric.device)
-            write_phase_folder(
-                Phase("teacher", "teacher", self.config.seed),
-                folder,
-                {"teacher": teacher},
-                None,
-                None,
-                data,
-                self.inputs.task,
-                {"teacher": " + ".join(self.config.teacher_names)},
-                self.config.batch_size,
-            )

@@ -176,11 +176,8 @@ class RunSchemeContext:
         for name, spec in extra_students(self.config).items():
             seed = spec.get("seed", self.phase.seed)
             network = self._network(spec.get("student", self.config.student), name, None, seed)
-            terms = (
-                Terms.from_method(term_specs(spec["method"]), self.task.task_loss())
-                if "method" in spec
-                else self.terms()
-            )
+            own = self.config.model_copy(update={"method": spec["method"]}) if "method" in spec else None
+            terms = self.terms() if own is None else self.builder.terms(own)
             result[name] = Player(network, terms, self.task)
         if result:
             seed_everything(self.phase.seed)

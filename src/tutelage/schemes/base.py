@@ -170,10 +170,10 @@ class Scheme(CheckedArguments, nn.Module):
         """Return the first student's terms, by their names in the method."""
         return next(iter(self.terms().values()), Terms())
 
-    def balance(self, norms: Mapping[str, float]) -> bool:
+    def balance(self, norms: Mapping[str, float], epoch: float) -> bool:
         """Update the weights that depend on gradient norms; return True if there are any.
 
-        norms: gradient norms by "player/term"; those of students that share their terms are added.
+        norms: gradient norms by "player/term", at an epoch; those of students that share their terms are added.
         """
         prefixes: dict[Terms, list[str]] = {}
         for prefix, terms in self.terms().items():
@@ -181,7 +181,7 @@ class Scheme(CheckedArguments, nn.Module):
         has_balanced = False
         for terms, of_students in prefixes.items():
             total = {name: sum(norms.get(prefix + name, 0.0) for prefix in of_students) for name in terms}
-            has_balanced |= terms.balance(total)
+            has_balanced |= terms.balance(total, epoch)
         return has_balanced
 
     def weights(self) -> dict[str, float]:

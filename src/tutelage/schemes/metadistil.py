@@ -40,6 +40,7 @@ class MetaDistil(Scheme):
     """
 
     name = "metadistil"
+    caches_teacher = False
 
     def __init__(
         self, student: Player, teacher: Frozen, quiz: MetaBatches, rate: Rate, meta_lr: LearningRate = 1e-3

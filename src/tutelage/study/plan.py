@@ -23,6 +23,7 @@ from tutelage.utils import registry
 from tutelage.utils.key_types import OF_DATA
 
 ALONE, KD = "alone", "kd"
+NO_NETWORKS = {"teacher": "", "student": ""}
 BUDGET = ("epochs", "batch_size")
 """The keys that are the same for all students, whatever a recipe has."""
 OF_TEACHER = ("student", "student_weights", "epochs", "lr", "scheme", "student_inputs")
@@ -50,9 +51,10 @@ class Method:
     own: bool = False
 
 
-def read_method(entry: str | Mapping[str, Any]) -> Method:
+def read_method(entry: str | Mapping[str, Any], networks: Mapping[str, str] = NO_NETWORKS) -> Method:
     """Return the method that an entry of `methods` names.
 
+    networks: the names of a teacher and a student, from which the stages of some recipes follow.
     Raises: ConfigError for an unknown loss or recipe, and options that it doesn't take.
     """
     spec: Spec = {"method": entry} if isinstance(entry, str) else dict(entry)
@@ -63,9 +65,7 @@ def read_method(entry: str | Mapping[str, Any]) -> Method:
     if count and not (count.isdecimal() and 1 <= int(count) <= 64):
         raise ConfigError(f"methods: {entry}: expected a number of teachers after @, 1 to 64.")
     if text and recipes.has(text):
-        return Method(
-            name, spec, *_teachers_of(recipes.load(text, {"teacher": "", "student": ""} | spec) | spec, count)
-        )
+        return Method(name, spec, *_teachers_of(recipes.load(text, {**networks, **spec}) | spec, count))
     terms = term_specs(spec.get("method", KD))
     refuse_terms(terms)
     needy = any(registry.find_entry("losses", term["name"]).needs_teacher for term in terms)
@@ -101,15 +101,17 @@ class Planner:
 
     def __init__(self, settings: StudySettings, keys: Mapping[str, Any]) -> None:
         self.settings, self.keys = settings, dict(keys)
-        self.methods = [read_method(entry) for entry in settings.methods]
-        names = [method.name for method in self.methods]
-        if twice := [name for name in names if names.count(name) > 1 or name == ALONE]:
-            raise ConfigError(f"methods: {twice[0]!r} is there twice: give one of them another {{name: …}}.")
         embedded = embedded_defaults(self.keys)
         self.students: list[Any] = settings.students or [embedded[key] for key in ("student",) if key in embedded]
         self.teachers: list[Any] = settings.teachers or [embedded[key] for key in ("teacher",) if key in embedded]
         if not self.students:
             raise ConfigError("no students: name some (students=[resnet8x4, mobilenetv2]; see tutelage list models).")
+        networks = {"teacher": self.teachers[:1], "student": self.students[:1]}
+        first = {role: label(named[0]) if named else "" for role, named in networks.items()}
+        self.methods = [read_method(entry, first) for entry in settings.methods]
+        names = [method.name for method in self.methods]
+        if twice := [name for name in names if names.count(name) > 1 or name == ALONE]:
+            raise ConfigError(f"methods: {twice[0]!r} is there twice: give one of them another {{name: …}}.")
         if self.teachers and KD not in names:
             self.methods.insert(0, read_method(KD))
         if needy := [method.name for method in self.methods if method.teachers and not self.teachers]:
@@ -207,17 +209,20 @@ class Planner:
         networks = [as_trained(network, by) for network, by in zip(each, trained, strict=False)]
         done = OF_TRAINING if any(trained) else ()
         keys = {key: x for key, x in without(trial.keys, "teacher", teacher).items() if key not in done}
-        return self._cached(replace(trial, keys=keys | {"teacher": networks if len(networks) > 1 else networks[0]}))
+        keys = written_out(keys, label(teacher)) | {"teacher": networks if len(networks) > 1 else networks[0]}
+        return self._cached(replace(trial, keys=keys))
 
     def _cached(self, trial: StudyTrial) -> StudyTrial:
         """Let a trial read its teacher's outputs from the study's cache, if its configuration allows it."""
-        if not self.settings.cache or "cache" in trial.keys:
-            return self._checked(trial)
+        checked = self._checked(trial)
+        if not self.settings.cache or "cache" in trial.keys or checked.fault:
+            return checked
         of_data = [*schema.keys_with_mark(OF_DATA), *OF_CACHE]
         kept = {key: x for key, x in trial.keys.items() if key in of_data or key.startswith("teacher")}
+        kept["scheme"] = schema.check(trial.keys).scheme_name  # some hold samples out
         name = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
         cached = self._checked(replace(trial, keys={**trial.keys, "cache": f"{IN_STUDY}caches/{name}"}))
-        return self._checked(trial) if cached.fault else cached
+        return checked if cached.fault else cached
 
     def _checked(self, trial: StudyTrial) -> StudyTrial:
         """Return the trial with its configuration's faults, if it has any."""
@@ -234,6 +239,15 @@ def without(keys: Mapping[str, Any], role: str, network: Any) -> dict[str, Any]:
     if role == "teacher" and isinstance(network, str) and is_run(network):
         own = {*schema.TEACHER_BUDGET}
     return {key: value for key, value in keys.items() if key not in own}
+
+
+def written_out(keys: Mapping[str, Any], teacher: str) -> dict[str, Any]:
+    """Return a run's keys with the stages of its recipe, which may follow from the name of the teacher's model."""
+    text = keys.get("method")
+    if not isinstance(text, str) or not recipes.has(text):
+        return dict(keys)
+    written = recipes.load(text, {**keys, "teacher": teacher, "student": label(keys["student"])})
+    return {**written, **{key: x for key, x in keys.items() if key != "method"}} if "stages" in written else dict(keys)
 
 
 def as_trained(network: Any, trial: StudyTrial | None) -> Any:

@@ -244,7 +244,7 @@ class Trainer:
         """Yield the same batches, after measuring each term's gradient norm on the first one."""
         first, scheme, progress = next(batches), state.scheme, state.progress
         norms = self._norms(scheme, first, progress.step)
-        if scheme.balance(norms):
+        if scheme.balance(norms, first.epoch):
             norms = self._norms(scheme, first, progress.step)
         shown, weights = ({display_name(n): x for n, x in by_term.items()} for by_term in (norms, scheme.weights()))
         self._notify(GradientNorms(progress.step, progress.epoch, shown, weights))

@@ -113,13 +113,13 @@ def _format_weight(weight: float | str) -> str:
 
 def _print_terms(trial: Trial) -> None:
     from tutelage.objective.term import Term
-    from tutelage.policies.parsing import describe_policy
+    from tutelage.runs.phase import describe_weight
     from tutelage.utils.console import format_number, print_lines, print_table
 
     rows = [
         (
             name,
-            _format_weight(describe_policy(term.weight)),
+            _format_weight(describe_weight(term)),
             f"{trial.values.get(name, 0):.4g}",
             f"{trial.norms.get(name, 0):.3g}",
         )

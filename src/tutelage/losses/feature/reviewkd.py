@@ -23,11 +23,12 @@ class ReviewKD(Feature):
 
     Shapes: student and teacher lists of maps (B, C, H, W), shallow to deep, of equal length; returns (B,).
     Paper: Chen, Liu, Zhao, Jia. CVPR 2021. arXiv:2104.09044. mid_channels is 64 for CIFAR, 512 for ImageNet; the
-    authors use weights from 0.6 to 8, warmed up over 20 epochs, which a schedule of the weight does.
+    authors use weights from 0.6 to 8, warmed up over 20 of 240 epochs, which runs do in proportion.
     Raises: ConfigError if mid_channels isn't above 0 or the lists differ in length.
     """
 
     paper = "Chen, Liu, Zhao, Jia. CVPR 2021. arXiv:2104.09044"
+    warmup_share = 20 / 240
     compares = "review"
     zero_at_equal = False
 

@@ -20,11 +20,12 @@ class DKD(Response):
 
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64; each part is (B, …).
     Paper: Zhao, Cui, Song, Qiu, Liang. CVPR 2022. arXiv:2203.08679, eq. 7. The authors' training multiplies the loss by
-    min(epoch / 20, 1): use a schedule of the weight.
+    min(epoch / 20, 1) in 240 epochs, which runs do in proportion.
     Raises: ConfigError if the temperature isn't above 0, or the targets aren't class numbers.
     """
 
     paper = "Zhao, Cui, Song, Qiu, Liang. CVPR 2022. arXiv:2203.08679"
+    warmup_share = 20 / 240
     ignores = ("shift of logits",)
 
     alpha: NonNegative = 1.0
