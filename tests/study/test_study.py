@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +143,18 @@ def test_ray_has_the_same_figures_though_a_worker_is_killed(finished: tuple[Path
     killer.join()
     assert table(trials) == finished[1]
     assert sorted(trial.attempts for trial in trials)[-2:] == [1, 2], "the lost one was begun again, and no other"
+
+
+def test_the_leader_on_validation_gets_further_seeds(finished: tuple[Path, Table], tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(finished[0], folder)
+    trials = run(folder, leaders=1, leader_seeds=3)
+    (leader,) = Store.open(folder).get("leaders")
+    seeds = {m: {t.trial.seed for t in trials if t.trial.method == m} for m in ("alone", "kd", "at", "ps_kd")}
+    other = {"at": "ps_kd", "ps_kd": "at"}[leader]
+    assert seeds == {"alone": {0, 1, 2}, "kd": {0, 1, 2}, leader: {0, 1, 2}, other: {0, 1}}
+    assert all(t.state == "done" for t in trials if t.trial.method in seeds)
+    assert len(run(folder, leaders=1, leader_seeds=3)) == len(trials), "nothing is left to do"
 
 
 def test_a_budget_stops_methods_that_are_behind(tmp_path: Path) -> None:

@@ -55,6 +55,10 @@ class StudySettings(BaseModel):
         "student alone and kd are always there",
     )
     seeds: int = Field(3, ge=1, le=1000, description="trainings of each student with each method, for intervals")
+    leaders: int = Field(
+        0, ge=0, le=500, description="methods, the best ones on validation, that get further seeds in the end"
+    )
+    leader_seeds: int = Field(5, ge=1, le=1000, description="seeds of the leaders, and of the student alone and kd")
     out: NameOrPath = Field("runs/study", description="the study's folder; a study that is there goes on")
     engine: str = Field("processes", description="what runs the trials: processes on this machine, or ray")
     processes: int | None = Field(

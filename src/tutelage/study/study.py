@@ -11,7 +11,7 @@ from typing import Any
 
 from tutelage.errors import ConfigError, Interrupted
 from tutelage.runs import environment
-from tutelage.study import engines, halving
+from tutelage.study import engines, halving, leaders
 from tutelage.study.engines.base import Ended, Engine, Job
 from tutelage.study.plan import KD, Planner
 from tutelage.study.settings import StudySettings, write
@@ -40,7 +40,7 @@ class Study:
     """
 
     def __init__(self, settings: StudySettings, keys: Mapping[str, Any]) -> None:
-        self.settings, self.folder = settings, Path(settings.out)
+        self.settings, self.keys, self.folder = settings, keys, Path(settings.out)
         planner = Planner(settings, keys)
         trials = planner.trials()
         self.epochs = planner.epochs
@@ -101,7 +101,7 @@ class Study:
         rungs = self._rungs(trials, engine.places)
         open_trials = {name for name, trial in trials.items() if trial.state not in ENDED}
         if not open_trials:
-            return False
+            return self._add_leaders(trials)
         runnable = None if rungs is not None else {name for name in open_trials if not halving.may_stop(trials[name])}
         while len(running) < engine.places and (name := self.store.claim(self.owner, runnable)):
             engine.start(self._job(name, trials, rungs or []))
@@ -114,6 +114,14 @@ class Study:
         if rungs:
             self._decide()
         return True
+
+    def _add_leaders(self, trials: Mapping[str, StoredTrial]) -> bool:
+        """Give the best methods their further seeds; return whether there is anything new to run."""
+        if not self.settings.leaders:
+            return False
+        found = leaders.find(trials.values(), self.store, self.settings.leaders, self.epochs)
+        found = self.store.set_default("leaders", found)
+        return bool(self.store.add(leaders.trials_of(found, self.settings, self.keys)))
 
     def _sign(self) -> None:
         now = time.monotonic()
