@@ -14,8 +14,10 @@ from tutelage.config.embedded import embedded_defaults
 from tutelage.config.kinds import Spec
 from tutelage.config.methods import refuse_terms, term_specs
 from tutelage.config.named_parts import OFFLINE, name_of, scheme_trait
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, TutelageError
 from tutelage.models.serialization import is_run
+from tutelage.runs.data import load_data
+from tutelage.runs.inputs import task_of
 from tutelage.runs.plan import needs_training, teacher_overrides
 from tutelage.study.settings import StudySettings
 from tutelage.study.trial import IN_STUDY, TRIAL, StudyTrial
@@ -82,6 +84,20 @@ def _teachers_of(keys: Mapping[str, Any], count: str) -> tuple[int, bool]:
     return int(count or (len(teacher) if isinstance(teacher, list) else 1)), own
 
 
+def plain_method(config: schema.Config) -> Method:
+    """Return kd, with which the others are compared; where outputs aren't logits of classes, the squared error instead.
+
+    A task may have another default method.
+    """
+    try:
+        task = task_of(load_data(config), config)
+    except TutelageError:  # each trial tells it
+        return read_method(KD)
+    compares = registry.find_entry("losses", KD).response_kinds
+    method = task.default_method or (KD if task.response_kind in compares else "logit_mse")
+    return read_method({"name": KD, "method": method})
+
+
 def label(network: Any) -> str:
     """Return a network's name in tables."""
     if isinstance(network, list):
@@ -112,11 +128,11 @@ class Planner:
         names = [method.name for method in self.methods]
         if twice := [name for name in names if names.count(name) > 1 or name == ALONE]:
             raise ConfigError(f"methods: {twice[0]!r} is there twice: give one of them another {{name: …}}.")
+        base = schema.check({**self.keys, "student": label(self.students[0]), "teacher": "none", "method": None})
         if self.teachers and KD not in names:
-            self.methods.insert(0, read_method(KD))
+            self.methods.insert(0, plain_method(base))
         if needy := [method.name for method in self.methods if method.teachers and not self.teachers]:
             raise ConfigError(f"methods: {needy[0]} needs a teacher: name some (teachers=[resnet32x4]).")
-        base = schema.check({**self.keys, "student": label(self.students[0]), "teacher": "none", "method": None})
         if base.stages or base.students:
             raise ConfigError("stages and further students are for a method: methods=[{name: …, stages: …}].")
         self.seed, self.epochs = base.seed, base.epochs
