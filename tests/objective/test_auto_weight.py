@@ -6,7 +6,7 @@ import math
 import pytest
 
 import tutelage
-from tutelage import AT, CE, DKD, KD, EmbeddingL2, Term, Terms
+from tutelage import AT, CE, DKD, KD, NORM, EmbeddingL2, Term, Terms
 from tutelage.errors import ConfigError
 from tutelage.objective.auto_weight import PROTOCOL_STEPS, auto_weight, gradient_shares
 from tutelage.objective.spec import term_from_spec
@@ -60,7 +60,8 @@ def test_a_warm_up_has_the_papers_share_of_the_training():
 
 def test_a_classifier_that_nothing_else_trains_gets_the_task_loss():
     assert list(settled(EmbeddingL2(), "paper")) == ["embedding_l2"]
-    assert settled(EmbeddingL2())["ce"].weight == 1.0
+    assert settled(EmbeddingL2())["ce"].weight == settled(NORM())["ce"].weight == 1.0
+    assert settled(NORM(), "paper")["ce"].weight == 0.1
     assert list(settled(Term(EmbeddingL2(), task_loss_weight=0.0))) == ["embedding_l2"]
     assert list(settled([EmbeddingL2(), KD()])) == ["ce", "embedding_l2", "kd"]
 

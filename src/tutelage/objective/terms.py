@@ -61,8 +61,8 @@ class Terms(nn.ModuleDict):
             task_loss: the task's loss, which is added with the weight that the method's paper gives it, unless the
                 method has a supervised loss itself.
             initial_state: the state from which terms start, as in the constructor.
-            weight: whether a task loss that the paper leaves out (0) is added where nothing else trains the response
-                ("auto"), with 1.
+            weight: "paper", or "auto": where no other term trains the response, the task loss has the weight 1, also if
+                the paper has less of it, or none.
 
         Raises: ConfigError that lists the faults of all terms.
         """
@@ -276,9 +276,10 @@ class Terms(nn.ModuleDict):
 def _task_loss_weight(terms: Sequence[Term], weight: str) -> float:
     """Return the weight of the task loss beside these terms."""
     published = max((term.task_loss_weight for term in terms), default=1.0)
-    if published or weight == "paper" or any(term.request.compares == "response" for term in terms):
+    is_named = any(term.given["task_loss_weight"] is not None for term in terms)
+    if is_named or weight == "paper" or any(term.request.compares == "response" for term in terms):
         return published
-    return 0.0 if any(term.given["task_loss_weight"] is not None for term in terms) else 1.0
+    return 1.0  # nothing else trains the response
 
 
 def request_unless_named(student: Sequence[str], teacher: Sequence[str]) -> Requests:

@@ -23,6 +23,7 @@ from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme, display_name, unwrap
 from tutelage.settings import TrainerSettings
 from tutelage.structures import Batch
+from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import Frozen
 from tutelage.training.evaluation import evaluate
@@ -102,6 +103,24 @@ def check_frozen(teacher: Teacher) -> list[Finding]:
         mend = "call teacher.requires_grad_(False)."
         findings.append(Finding("error", f"the teacher's {list_first(free)} would get gradients", mend))
     return findings or [Finding("ok", "the teacher is frozen: eval mode, no gradients")]
+
+
+def check_terms(terms: Terms, task: Task) -> list[Finding]:
+    """Check that the labels are used, if there are any, and that no loss is known to harm such outputs."""
+    by_name = terms.named_terms()
+    findings = [
+        Finding(
+            "warning",
+            f"{type(term.loss).__name__} between {task.response_kind} made students worse than alone",
+            "use kd or logit_mse, or compare it with the student alone (baseline=true).",
+        )
+        for term in by_name.values()
+        if term.compares == "response" and task.response_kind in term.loss.harms
+    ]
+    if by_name and task.task_loss() is not None and all(term.loss.needs_teacher for term in by_name.values()):
+        fault = f"no term uses the labels: the student learns from {', '.join(by_name)} alone"
+        findings.append(Finding("warning", fault, "add the task's loss if that isn't meant (method=ce+…)."))
+    return findings
 
 
 def check_gradient_norms(norms: Mapping[str, float]) -> list[Finding]:
@@ -228,7 +247,8 @@ def _try(run: Run, trial: Trial) -> DataModule:
     trial.norms = {display_name(name): norm for name, norm in norms.items()}
     _step(scheme, batch, trial)
     trial.findings += (
-        check_gradient_norms(trial.norms)
+        check_terms(trial.terms, run.inputs.task)
+        + check_gradient_norms(trial.norms)
         + check_gradients(scheme)
         + first_steps.check_gradient_sizes(scheme, run.plan.config_for(run.plan.phases()[-1]))
     )
