@@ -86,5 +86,5 @@ def test_what_it_cant_do_is_refused(footage, tmp_path):
         tutelage.distill("r3d10-4", "moving_average", footage, **keys | {"scheme": "offline"})
     with pytest.raises(ConfigError, match="has no labels, so that only a teacher can teach"):
         tutelage.distill("r3d10-4", "none", footage, **keys)
-    with pytest.raises(ConfigError, match="the teacher gets inputs that scheme=other_view makes"):
+    with pytest.raises(ConfigError, match="with scheme=other_view the outputs for a sample change"):
         tutelage.distill("cnn2", "cnn4", "digits", **keys | {"reading": {}, "cache": True, "teacher_epochs": 1})

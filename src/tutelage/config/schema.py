@@ -158,7 +158,7 @@ class Config(RunSettings):
         if self.cache and (self.teacher is None or self.teacher_follows):
             yield "cache=true needs a frozen teacher: name one (teacher=…), or remove cache"
         if self.cache and not scheme_trait(self.scheme_name, "caches_teacher"):
-            yield f"cache=true: the teacher gets inputs that scheme={self.scheme_name} makes: remove cache"
+            yield f"cache=true: with scheme={self.scheme_name} the outputs for a sample change: remove cache"
         if self.cache and self.mix is not None:
             yield f"mix={self.mix} makes new mixtures in each batch, and a cache has outputs for samples: remove cache"
         if self.students and (self.scheme_name != OFFLINE or self.teacher_follows or self.keep == "best"):
