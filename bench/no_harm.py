@@ -70,7 +70,7 @@ def cell(row: Row | None, unit: int) -> str:
     """Return a gain with its interval, and whether it is below or above zero."""
     bounds = interval(row)
     if row is None or bounds is None:
-        return "–" if row is None else f"refused: {row.unfinished[0].reason[:60]}" if row.unfinished else "no result"
+        return "refused" if row is not None and row.unfinished else "–"
     low, high = (unit * bound for bound in bounds)
     word = ", worse" if high < 0 else ", beats" if low > 0 else ""
     return f"{unit * row.gains['alone'].mean:+.1f} ({low:+.1f} … {high:+.1f}){word}"

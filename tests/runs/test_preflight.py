@@ -12,16 +12,21 @@ from torch import nn
 
 from tutelage.config.schema import Config, check
 from tutelage.data.splits import InMemorySplit
+from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ModelError
 from tutelage.losses.feature.fitnet import FitNet
+from tutelage.losses.regression.output_l1 import OutputL1
+from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
+from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.runs import preflight
 from tutelage.schemes.offline import Offline
 from tutelage.settings import TrainerSettings
 from tutelage.tasks import class_checks
 from tutelage.tasks.classification import Classification
+from tutelage.tasks.regression import Regression
 from tutelage.teachers.frozen import Frozen
 
 
@@ -52,6 +57,17 @@ def test_batches():
     data = digits(32)
     assert levels(preflight.check_batches(data, 16)) == ["ok"]
     assert levels(preflight.check_batches(data, 33)) == ["warning"]
+
+
+def test_methods_without_labels_and_losses_that_did_harm():
+    def found(method, task=None):
+        return preflight.check_terms(Terms.from_method(method, CE()), task or Classification())
+
+    assert found(KD()) == []
+    assert levels(found(Term(KD(), task_loss_weight=0.0))) == ["warning"]
+    (finding,) = found(OutputL1())
+    assert "OutputL1 made students worse than alone" in finding.what
+    assert found(OutputL1(), Regression(ValueTargets(("price",), (0.0,), (1.0,)))) == []
 
 
 def test_classes():

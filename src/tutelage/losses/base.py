@@ -65,7 +65,7 @@ class Loss(DataclassModule):
       numbers per sample.
     - `response_kinds`: what the numbers of the responses that it compares may be (`Task.response_kind`); () for any. Of
       a loss of features: the kinds of tasks whose batches have what it requires.
-    - `harms`: the kinds of responses between which it made students worse than alone, of which `check` warns.
+    - `harms`: the kinds of tasks (`response_kind`) in which it made students worse than alone, of which `check` warns.
     - `only_for`: what it compares that no run provides ("generated images"): it is for training loops of one's own, and
       `method=` refuses it; empty if runs provide it.
     - `compiles`: whether torch.compile takes it as one graph.
