@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Without compiled files each process of the tests would compile the sources again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test quick check lint types unit docs bench browser clean
 
@@ -30,7 +32,8 @@ install: $(VENV)/.run   ## install the package and its command in .venv
 demo: $(VENV)/.run      ## train a teacher, a small student without it and the same student with it, and write the report
 	@$(BIN)/tutelage distill examples/demo.yaml
 
-test: check unit        ## lint, types and tests; one of them builds the site, strictly
+test: $(VENV)/.dev      ## lint, types and tests, side by side; one of the tests builds the site, strictly
+	@$(MAKE) -j2 check unit
 
 check: lint types       ## run the linter and the type checker
 

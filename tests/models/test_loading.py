@@ -13,7 +13,7 @@ from torch import nn
 
 import tutelage.models
 from tutelage.errors import ConfigError, ModelError
-from tutelage.models import available, create, pretrained, providers
+from tutelage.models import available, create, loading, pretrained, providers
 
 TIMM = "timm:test_resnet"
 TAGGED = "timm:test_resnet.r160_in1k"
@@ -219,7 +219,8 @@ def test_a_small_network_of_a_large_ones_name_says_so(name):
     )
 
 
-def test_names_of_small_networks_alone_say_nothing():
+def test_names_of_small_networks_alone_say_nothing_and_no_library_is_asked(monkeypatch):
+    monkeypatch.setattr(loading, "hint_at_libraries", None)
     assert [create(name, classes=10).notes for name in ("resnet20", "resnet56", "vgg8", "wrn_16_2")] == [[]] * 4
 
 

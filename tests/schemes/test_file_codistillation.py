@@ -39,7 +39,7 @@ def apart(folder, out, me, **options):
 
 
 def start(*args, **options):
-    process = get_context("spawn").Process(target=apart, args=args, kwargs=options)
+    process = get_context("fork").Process(target=apart, args=args, kwargs=options)
     process.start()
     return process
 

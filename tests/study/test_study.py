@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tutelage.cli import app
 from tutelage.errors import ConfigError
 from tutelage.study.settings import separate
 from tutelage.study.store import Store, StoredTrial
@@ -70,7 +70,7 @@ def test_a_finished_study_runs_nothing(finished: tuple[Path, Table]) -> None:
 
 def test_a_new_method_and_a_new_seed_train_only_what_is_new(finished: tuple[Path, Table], tmp_path: Path) -> None:
     folder, figures = finished
-    study = Study(*separate(TINY | {"out": str(folder), "methods": ["at", "sp"], "seeds": 2}))
+    study = Study(*separate(TINY | {"out": str(folder), "methods": ["at", "sp"], "seeds": 2, "processes": 1}))
     assert study.added == 2
     extended = table(study.run())
     assert {key: value for key, value in extended.items() if key in figures} == figures
@@ -89,15 +89,16 @@ def test_killed_and_resumed_it_has_the_same_figures(finished: tuple[Path, Table]
     words += ["processes=1", "methods=[at, {name: wrong layer, method: [{name: fitnet, student: nowhere}]}, ps_kd]"]
     pause = random.Random(0)
     for _ in range(2):
-        command = [sys.executable, "-m", "tutelage", "compare", *words, f"out={tmp_path}/study"]
-        process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
         before = ended(tmp_path / "study")
-        while process.poll() is None and ended(tmp_path / "study") < before + 2:
+        process = get_context("fork").Process(target=app, args=[["compare", *words, f"out={tmp_path}/study"]])
+        process.start()
+        while process.is_alive() and ended(tmp_path / "study") < before + 2:
             time.sleep(0.05)
         time.sleep(pause.random())
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    figures = table(run(tmp_path / "study", checkpoint_every=0))
+        process.kill()
+        process.join()
+        assert process.exitcode in (-signal.SIGKILL, 0)
+    figures = table(run(tmp_path / "study", checkpoint_every=0, processes=1))
     assert figures == finished[1]
 
 
@@ -109,16 +110,20 @@ def ended(folder: Path) -> int:
 
 def test_two_programs_share_a_study(finished: tuple[Path, Table], tmp_path: Path) -> None:
     keys = TINY | {"out": str(tmp_path / "study"), "processes": 1}
+    context = get_context("fork")
+    is_there = context.Event()
+
+    def join_it() -> None:
+        is_there.wait()
+        Study(*separate(keys)).run()
+
+    other = context.Process(target=join_it)
+    other.start()  # before this process opens the store, which can't be shared with a fork
     first = Study(*separate(keys))
-    script = (
-        "import sys, json; from tutelage.study.settings import separate; from tutelage.study.study import Study;"
-        "Study(*separate(json.loads(sys.argv[1]))).run()"
-    )
-    other = subprocess.Popen(
-        [sys.executable, "-c", script, json.dumps(keys)], env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+    is_there.set()
     figures = table(first.run())
-    assert other.wait(timeout=120) == 0
+    other.join(timeout=120)
+    assert other.exitcode == 0
     assert figures == finished[1]
     assert all(trial.attempts <= 1 for trial in first.store.trials().values()), "none was done twice"
 

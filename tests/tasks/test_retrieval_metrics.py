@@ -231,7 +231,7 @@ def in_process(rank: int, folder: str) -> None:
 
 
 def test_processes_with_different_numbers_of_samples_find_the_metrics_of_all(tmp_path: Path) -> None:
-    context = get_context("spawn")
+    context = get_context("fork")
     processes = [context.Process(target=in_process, args=(rank, str(tmp_path))) for rank in range(2)]
     for process in processes:
         process.start()

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.base import FILE, LoadedModel, ModelRequest, example_inputs
@@ -157,12 +158,16 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
             refuse_other_inputs(name, family.dimensions, request)
         if model is not None:
             network = model if request.classes else without_classifier(model, request)
-            namesake = name.replace("-", "_") in family.namesakes
-            size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters"
-            notes = [f"{name} is the literature's network for small images ({size}).{hint_at_libraries(name)}"]
-            return LoadedModel(network, name, notes=notes if namesake else [])
+            is_namesake = name.replace("-", "_") in family.namesakes
+            return LoadedModel(network, name, notes=[note_on_namesake(name, model)] if is_namesake else [])
     names += [form for form, _ in SOURCES.values()]
     raise ConfigError(unknown("model", name, names, "tutelage list models") + hint_at_libraries(name))
+
+
+def note_on_namesake(name: str, model: nn.Module) -> str:
+    """Return a sentence on a built-in network that has the name of a network for photos."""
+    size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters"
+    return f"{name} is the literature's network for small images ({size}).{hint_at_libraries(name)}"
 
 
 def hint_at_libraries(name: str) -> str:
