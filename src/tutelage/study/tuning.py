@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -169,11 +169,9 @@ class Tuning:
             rule = MedianRule(task.metric, task.higher_is_better, self.config.epochs)
             varies = any("epochs" in path or path.startswith("stages") for path in self.space.parameters)
             prune = settings.prune and not varies  # trials of other lengths can't be compared before their ends
-            at_once = settings.processes
-            self._run(
-                TuningTrials(self.optuna, settings.trials, at_once, job, rule, prune, trials.values(), record),
-                self.provided,
-            )
+            wanted, at_once = settings.trials, settings.processes
+            jobs = TuningTrials(self.optuna, wanted, at_once, job, rule, prune, trials.values(), record)
+            self._run(jobs, self.provided)
 
     @cached_property
     def teacher_keys(self) -> dict[str, Any]:
@@ -189,7 +187,7 @@ class Tuning:
         self.notify(f"teacher {self.config.teacher}: trained once for all trials")
         own = {"seeds": 1, "students": [], "snapshots": [], **SEALED}
         job = self._job("teacher", {**plan.config_for(phase).model_dump(), **own})
-        self._run(ListedJobs([job]), replace(self.provided, student=None))
+        self._train([job], replace(self.provided, student=None))
         untrained = dict.fromkeys(("teacher_epochs", "teacher_lr", "teacher_scheme", "teacher_weights"))
         return {"teacher": job.folder, **untrained}
 
@@ -199,8 +197,13 @@ class Tuning:
         """Return the job of a run in a folder of this name."""
         return Job(name, keys, str(self.folder / name), self.threads)
 
+    def _train(self, jobs: Sequence[Job], provided: Provided) -> None:
+        """Train the runs that aren't finished."""
+        missing = [job for job in jobs if not (Path(job.folder) / "result.json").exists()]
+        if missing:
+            self._run(ListedJobs(missing), provided)
+
     def _run(self, jobs: Jobs, provided: Provided) -> None:
-        """Train runs, or the rest of them if they were begun."""
         with closing(self._engine(provided)) as engine:
             engine.run(jobs)
 
@@ -257,7 +260,7 @@ class Tuning:
         first = self.config.seed + self.config.seeds
         arms = {"tuned": choice["config"], "untuned": {**self.space.base, **self.teacher_keys, "baseline": False}}
         new = {"judged_on": "test", "seed": first}
-        self._run(ListedJobs(self._job(name, {**keys, **new}) for name, keys in arms.items()), self.provided)
+        self._train([self._job(name, {**keys, **new}) for name, keys in arms.items()], self.provided)
         values = {name: self.read(f"{name}/result.json")["student"]["values"] for name in arms}
         for name in arms:
             self.notify(f"{name}: {choice['metric']} {sum(values[name]) / len(values[name]):.4f} on test")
