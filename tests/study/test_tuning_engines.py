@@ -17,6 +17,7 @@ import pytest
 import tutelage
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.study.engines.base import BegunJobs, Ended, Engine, Job, ListedJobs
+from tutelage.training.callbacks import Callback
 
 KEYS: dict[str, Any] = {
     "student": "cnn2", "teacher": "none", "method": None, "data": "digits", "limit": 64, "epochs": 3, "batch_size": 32,
@@ -101,8 +102,8 @@ def test_other_processes_are_another_search(whole: Path, monkeypatch: pytest.Mon
     ("changes", "message"),
     [
         (
-            {"callbacks": [tutelage.training.callbacks.Callback()]},
-            "callbacks is an object.*engine=processes processes=2",
+            {"callbacks": [Callback()]},
+            "callbacks is an object.*processes=2",
         ),
         ({"engine": "rai"}, "unknown engine 'rai'"),
         ({"processes": 0}, "processes=0"),
