@@ -145,7 +145,7 @@ class Tuning:
 
     @cached_property
     def optuna(self) -> OptunaSearch:
-        """What proposes points: a function of the trials before."""
+        """The proposals, each a function of the trials before."""
         return OptunaSearch(self.space, self.config.seed, self.inputs.task.higher_is_better)
 
     def trials(self) -> list[TuningTrial]:
