@@ -14,11 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ray import tune
-from ray.tune.search import Searcher
-
 from tutelage.errors import Interrupted
-from tutelage.study.engines.base import BegunJobs, Ended, Job, Jobs
+from tutelage.study.engines.base import BegunJobs, Ended, Job, Jobs, ListedJobs
 from tutelage.study.engines.ray import JobRunner
 from tutelage.utils.signals import StopRequest, catch_stop_signals
 
@@ -26,8 +23,8 @@ QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_DISABLE_SIGINT_HANDLER
 """Runs write their own files, and Ctrl-C is for the search."""
 
 
-class JobTrial(tune.Trainable):
-    """A trial of Ray Tune: one job. A process that is free takes the next."""
+class JobTrial:
+    """A trial of Ray Tune (`Trainable`): one job. A process that is free takes the next."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Keep the job."""
@@ -44,21 +41,25 @@ class JobTrial(tune.Trainable):
         return {"ended": json.dumps(vars(self.runner.run(self.job))), "done": True}
 
 
-class JobSearcher(Searcher):
-    """Hands Ray Tune the jobs as they come, and takes their ends."""
+class JobSearcher:
+    """Hands Ray Tune the jobs as they come, and takes their ends, as a `Searcher`."""
+
+    FINISHED: str
 
     def __init__(self, jobs: Jobs) -> None:
         super().__init__()
         self.begun, self.ids = BegunJobs(jobs), dict[str, str]()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Searcher, ()  # Ray writes a pickle of it that nobody reads: a search goes on from its own files
+        return JobSearcher, (
+            ListedJobs([]),
+        )  # Ray writes a pickle of it that nobody reads: a search goes on from its own files
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next job; None if it waits for those that run."""
         job = self.begun.next()
         if job is None:
-            return None if self.begun.running else Searcher.FINISHED
+            return None if self.begun.running else self.FINISHED
         self.ids[trial_id] = job.trial
         return {"job": json.dumps(job.to_json()), "folder": str(Path.cwd())}
 
@@ -71,8 +72,8 @@ class JobSearcher(Searcher):
         """Save nothing: a search goes on from its own files."""
 
 
-class StopOnRequest(tune.Callback):
-    """Stops the trials after Ctrl-C."""
+class StopOnRequest:
+    """Stops the trials after Ctrl-C, as a `Callback`."""
 
     def __init__(self, request: StopRequest) -> None:
         self.request = request
@@ -92,13 +93,22 @@ def run(jobs: Jobs, places: int, resources: Mapping[str, float], folder: Path) -
     Raises: Interrupted after Ctrl-C; what raises in `jobs`.
     """
     os.environ.update(QUIET)
+    from ray import tune
+    from ray.tune.search import Searcher
+
+    class Trial(JobTrial, tune.Trainable): ...
+
+    class Search(JobSearcher, Searcher): ...
+
+    class Stop(StopOnRequest, tune.Callback): ...
+
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     shutil.rmtree(folder, ignore_errors=True)
     stop = StopRequest()
     tuner = tune.Tuner(
-        tune.with_resources(JobTrial, dict(resources)),
+        tune.with_resources(Trial, dict(resources)),
         tune_config=tune.TuneConfig(
-            search_alg=JobSearcher(jobs),
+            search_alg=Search(jobs),
             num_samples=-1,
             max_concurrent_trials=places,
             reuse_actors=True,
@@ -107,7 +117,7 @@ def run(jobs: Jobs, places: int, resources: Mapping[str, float], folder: Path) -
         run_config=tune.RunConfig(
             storage_path=str(folder.resolve()),
             verbose=0,
-            callbacks=[StopOnRequest(stop)],
+            callbacks=[Stop(stop)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
