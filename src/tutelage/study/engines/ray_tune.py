@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import Interrupted
-from tutelage.study.engines.base import BegunJobs, Ended, Job, Jobs, ListedJobs
+from tutelage.study.engines.base import BegunJobs, Ended, Job, Jobs
 from tutelage.study.engines.ray import JobRunner
 from tutelage.utils.signals import StopRequest, catch_stop_signals
 
@@ -51,9 +51,7 @@ class JobSearcher:
         self.begun, self.ids = BegunJobs(jobs), dict[str, str]()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return JobSearcher, (
-            ListedJobs([]),
-        )  # Ray writes a pickle of it that nobody reads: a search goes on from its own files
+        return object, ()  # Ray writes a pickle of it that nobody reads: a search has files of its own
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next job; None if it waits for those that run."""
