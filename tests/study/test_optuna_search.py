@@ -1,4 +1,4 @@
-"""The engine: a function of the seed and the trials before, that finds an optimum and ends hopeless trials."""
+"""The proposals: a function of the seed and the trials before, that finds an optimum."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tutelage.study.search_space import SearchSpace
 SEARCH = {"lr": [0.001, 1.0, "log"], "optimizer": ["sgd", "adamw"], "batch_size": [8, 64]}
 
 
-def engine(seed=0, higher=True, epochs=6):
-    return OptunaSearch(SearchSpace.parse(SEARCH, check({"data": "digits", "lr": 0.1})), seed, higher, epochs)
+def engine(seed=0, higher=True):
+    return OptunaSearch(SearchSpace.parse(SEARCH, check({"data": "digits", "lr": 0.1})), seed, higher)
 
 
 def searched(made, count, value):
@@ -51,24 +51,20 @@ def test_it_finds_the_optimum_in_either_direction(higher):
     assert sum(late) / len(late) < 0.6  # at random it is 1.25
 
 
+def test_it_keeps_away_from_the_points_of_trials_that_run():
+    trials = searched(engine(), 14, lambda point: -distance(point))
+    alone = engine().propose(trials)
+    others = [engine().propose([*trials, *more]) for more in ([], [TuningTrial(14, alone, "failed")])]
+    assert others[0] == alone
+    assert engine().propose(trials, [alone]) not in others
+    assert engine().propose([], [alone]) == engine().propose([TuningTrial(0, alone, "failed")])  # both at random
+
+
 def test_points_are_in_the_space():
     for trial in searched(engine(), 12, lambda point: 0.5):
         assert 0.001 <= trial.point["lr"] <= 1
         assert trial.point["optimizer"] in ("sgd", "adamw")
         assert isinstance(trial.point["batch_size"], int)
-
-
-@pytest.mark.parametrize("higher", [True, False])
-def test_a_trial_below_the_median_is_hopeless(higher):
-    made, sign = engine(higher=higher), 1 if higher else -1
-    point = {"lr": 0.1, "optimizer": "sgd", "batch_size": 32}
-    curves = [[sign * (0.1 * n + 0.01 * step) for step in range(6)] for n in range(5)]
-    trials = [TuningTrial(n, point, "done", curve[-1], curve) for n, curve in enumerate(curves)]
-    low, high = ([sign * value] * 4 for value in (0.0, 0.9))
-    assert made.is_hopeless(low, trials)
-    assert not made.is_hopeless(high, trials)
-    assert not made.is_hopeless(low[:2], trials)  # the first third of the epochs
-    assert not made.is_hopeless(low, trials[:4])  # too few to compare with
 
 
 def test_failed_and_stopped_trials_are_no_obstacle():

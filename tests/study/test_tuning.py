@@ -192,10 +192,15 @@ def test_if_all_trials_fail_there_is_no_choice(tmp_path):
 
 
 def test_a_hopeless_trial_is_stopped(tmp_path, monkeypatch):
-    def is_hopeless(engine, curve, trials):
-        return len(trials) == 1 and len(curve) == 1
+    stopped = []
 
-    monkeypatch.setattr("tutelage.study.optuna_search.OptunaSearch.is_hopeless", is_hopeless)
+    def is_hopeless(rule, curve):
+        if rule.curves and not stopped:
+            stopped.append(curve)
+            return True
+        return False
+
+    monkeypatch.setattr("tutelage.study.stopping.MedianRule.is_hopeless", is_hopeless)
     tuned = tutelage.tune(**ALONE, **SMALL, trials=3, out=tmp_path / "tuned")
     assert [trial["state"] for trial in tuned.result["trials"]] == ["done", "stopped", "done"]
     stopped = tuned.result["trials"][1]

@@ -221,6 +221,12 @@ def validation_points(lines: Iterable[Mapping[str, Any]], metric: str) -> list[t
     ]
 
 
+def read_validation(training: Path, metric: str) -> list[tuple[int, float]]:
+    """Read (epoch, value) of a validation metric from a training's folder; empty if it has written none yet."""
+    file = training / "metrics.jsonl"
+    return validation_points(read_lines(file), metric) if file.is_file() else []
+
+
 def read_arrays(file: Path) -> dict[str, Any]:
     """Read arrays by name from a phase's .npz file; those of samples have `index` and are put in its order.
 

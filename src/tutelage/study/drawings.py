@@ -16,7 +16,7 @@ from tutelage.report.components import (
     format_duration,
     is_number,
 )
-from tutelage.report.run_record import read_lines, validation_points
+from tutelage.report.run_record import read_validation
 from tutelage.report.svg_charts import ChartRow, CostPoint, Line, Point, draw_front, draw_gains, draw_lines, format_tick
 from tutelage.report.training_sections import average_seeds
 from tutelage.study.answers import compared, label, label_of_student
@@ -146,11 +146,9 @@ def _curves_of(board: Leaderboard, root: Path, student: str) -> WideFigure | Non
 
 def validation_curve(row: Row, root: Path, metric: str) -> list[Point]:
     """Return the validation metric by epoch, averaged over a row's seeds; empty if its runs have none."""
-    files = [root / folder / "student-0" / "metrics.jsonl" for folder in row.folders.values()]
     seeds = [
-        [point for point in validation_points(read_lines(file), metric) if is_number(point[1])]
-        for file in files
-        if file.exists()
+        [point for point in read_validation(root / folder / "student-0", metric) if is_number(point[1])]
+        for folder in row.folders.values()
     ]
     known = [points for points in seeds if points]
     return average_seeds(known) if known else []

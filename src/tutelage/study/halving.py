@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from tutelage.report.run_record import read_lines, validation_points
+from tutelage.report.run_record import read_validation
 from tutelage.study.plan import ALONE, KD
 from tutelage.study.store import Store, StoredTrial
 
@@ -100,5 +100,4 @@ def decide(store: Store, epochs: int, metric: str, higher_is_better: bool) -> No
 
 def validation(folder: Path, metric: str, epoch: int) -> float:
     """Return a run's validation figure of its student after an epoch; NaN, which is last, if there is none."""
-    lines = read_lines(folder / "student-0" / "metrics.jsonl")
-    return dict(validation_points(lines, metric)).get(epoch, math.nan)
+    return dict(read_validation(folder / "student-0", metric)).get(epoch, math.nan)

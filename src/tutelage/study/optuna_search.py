@@ -1,4 +1,4 @@
-"""A search by Optuna: it proposes each trial's point, and ends trials that are worse than the others were so far."""
+"""A search by Optuna, which proposes each trial's point."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Any
 from tutelage.models.providers import import_required
 from tutelage.study.search_space import Point, SearchSpace
 
-RANDOM, MEDIAN_OF, WARM = 10, 5, 3
-"""The trials at random points before the model's, those before the first is ended, and the share (1/3) of a training
-before which none is."""
+RANDOM = 10
+"""The trials at random points before the model's."""
 
 
 @dataclass(frozen=True)
 class TuningTrial:
     """One trial: its number, its point, and what came of it.
 
-    state: "done", "stopped" (it was hopeless) or "failed", with the reason. value: the metric of validation. curve:
-    that of each epoch, one training after the other.
+    state: "done", "stopped" (it was hopeless) or "failed", with the reason; or "running". value: the metric of
+    validation. curve: that of each epoch, one training after the other.
     """
 
     number: int
@@ -32,7 +31,7 @@ class TuningTrial:
 
 @dataclass(frozen=True)
 class OptunaSearch:
-    """Optuna's tree-structured Parzen estimator and median pruner.
+    """Optuna's tree-structured Parzen estimator.
 
     Each answer is a function of the seed and of the trials before, not of the process that computes it: a search that
     was killed goes on as if it hadn't been.
@@ -44,29 +43,22 @@ class OptunaSearch:
         space: the space.
         seed: of the points.
         higher_is_better: the direction of the metric.
-        epochs: the epochs of a training.
     """
 
     space: SearchSpace
     seed: int
     higher_is_better: bool
-    epochs: int
 
-    def propose(self, trials: Sequence[TuningTrial]) -> Point:
-        """Return the next trial's point; the first has the configuration's own values where the space has them."""
-        study = self._study(trials)
-        if not trials:
-            own = self.space.own_values().items()
-            study.enqueue_trial({path: self.space.parameters[path].encode(value) for path, value in own})
+    def propose(self, trials: Sequence[TuningTrial], begun: Sequence[Point] = ()) -> Point:
+        """Return the next trial's point; the first has the configuration's own values where the space has them.
+
+        trials: those whose results are known. begun: the points of those that run, from which it keeps away.
+        """
+        study = self._study(trials, begun)
+        if not trials and not begun:
+            study.enqueue_trial(self._codes(self.space.own_values()))
         codes = study.ask(self._distributions()).params
         return {path: parameter.decode(codes[path]) for path, parameter in self.space.parameters.items()}
-
-    def is_hopeless(self, curve: Sequence[float], trials: Sequence[TuningTrial]) -> bool:
-        """Return whether a trial with this curve so far is worse than the median of the others at this epoch."""
-        trial = self._study(trials).ask()
-        for step, value in enumerate(curve):
-            trial.report(value, step)
-        return trial.should_prune()
 
     def importances(self, trials: Sequence[TuningTrial]) -> dict[str, float]:
         """Return each parameter's part of the variance of the metric, largest first; empty for fewer than 4 trials.
@@ -80,24 +72,25 @@ class OptunaSearch:
             return {}
         return dict(get_param_importances(self._study(trials), evaluator=FanovaImportanceEvaluator(seed=self.seed)))
 
+    def _codes(self, point: Point) -> dict[str, Any]:
+        return {path: self.space.parameters[path].encode(value) for path, value in point.items()}
+
     def _distributions(self) -> dict[str, Any]:
         return {path: parameter.distribution() for path, parameter in self.space.parameters.items()}
 
-    def _study(self, trials: Sequence[TuningTrial]) -> Any:
+    def _study(self, trials: Sequence[TuningTrial], begun: Sequence[Point] = ()) -> Any:
         """Return a study in memory that has these trials; its random numbers are those of the next trial."""
         optuna = import_optuna()
-        seed = (self.seed * 1_000_003 + len(trials)) % 2**32
+        seed = (self.seed * 1_000_003 + len(trials) + len(begun)) % 2**32
         study = optuna.create_study(
-            sampler=optuna.samplers.TPESampler(n_startup_trials=RANDOM, seed=seed),
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=MEDIAN_OF, n_warmup_steps=self.epochs // WARM),
+            sampler=optuna.samplers.TPESampler(n_startup_trials=RANDOM, seed=seed, constant_liar=True),
             direction="maximize" if self.higher_is_better else "minimize",
         )
-        states = {"done": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
-        for trial in trials:
-            codes = {path: self.space.parameters[path].encode(value) for path, value in trial.point.items()}
+        states = {"done": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL", "running": "RUNNING"}
+        for trial in [*trials, *(TuningTrial(len(trials), point, "running") for point in begun)]:
             study.add_trial(
                 optuna.trial.create_trial(
-                    params=codes,
+                    params=self._codes(trial.point),
                     distributions=self._distributions(),
                     value=trial.value if trial.state == "done" else None,
                     intermediate_values=dict(enumerate(trial.curve)),

@@ -12,7 +12,7 @@ from typing import Any
 from tutelage.errors import ConfigError, Interrupted
 from tutelage.runs import environment
 from tutelage.study import engines, halving, leaders
-from tutelage.study.engines.base import Ended, Engine, Job
+from tutelage.study.engines.base import ATTEMPTS, Ended, Engine, Job
 from tutelage.study.plan import KD, Planner
 from tutelage.study.settings import StudySettings, write
 from tutelage.study.store import Store, StoredTrial, owner_name
@@ -20,8 +20,6 @@ from tutelage.study.trial import ENDED, resolved
 from tutelage.utils import checksums
 from tutelage.utils.signals import StopRequest, catch_stop_signals
 
-ATTEMPTS = 3
-"""The number of times that a trial is begun whose process dies."""
 SIGN_EVERY = 10.0
 """Seconds between two signs of life."""
 

@@ -56,6 +56,9 @@ def tune(
     search: Mapping[str, Any] | None = None,
     trials: int = 20,
     prune: bool = True,
+    engine: str = "processes",
+    processes: int = 1,
+    threads: int | None = None,
     callbacks: Sequence[Callback] = (),
     notify: Callable[[str], object] = bool,
     **keys: Unpack[RunKeys],
@@ -71,6 +74,9 @@ def tune(
             of a term by a path, as "method.kd.temperature".
         trials: the number of trials, each of `seeds` trainings.
         prune: whether to end trials that are worse than half of the others were after as many epochs.
+        engine: what runs several trials at once: "processes" on this machine, or "ray" (Ray Tune).
+        processes: the number of trials at once; with more than one, everything is given by name.
+        threads: those of each trial on the CPU; None: all, divided among the trials at once.
         callbacks: additional callbacks of the trainer.
         notify: called with a line about each trial.
         keys: any other key of the configuration.
@@ -92,6 +98,7 @@ def tune(
         overrides["method"] = [term_spec(term) for term in Terms.from_method(provided.method).named_terms().values()]
         provided = replace(provided, method=None)
     own = {"search": dict(search or {}), "trials": trials, "prune": prune}
+    own |= {"engine": engine, "processes": processes, "threads": threads}
     settings, config = tune_settings.separate(overrides | more | own)
     return open_tuning(Tuning.begin(config, settings, provided, notify).run())
 

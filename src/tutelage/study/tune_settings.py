@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tutelage.config import parsing, schema
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, unknown
+from tutelage.study import engines
 from tutelage.utils.key_types import EntryTypes
 from tutelage.utils.validation import describe_faults
 
@@ -28,6 +29,25 @@ class TuneSettings(BaseModel):
     prune: bool = Field(
         True, description="end trials that are worse on validation than half of the others were after as many epochs"
     )
+    engine: str = Field(
+        "processes", description="what runs several trials at once: processes on this machine, or ray (Ray Tune)"
+    )
+    processes: int = Field(
+        1, ge=1, le=4096, description="trials at once: trial n is chosen by the results of those up to n − processes"
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="threads of each trial on the CPU; null: all, divided among the trials at once"
+    )
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, engine: str) -> str:
+        return engines.find(engine).name
+
+    @property
+    def is_in_process(self) -> bool:
+        """True if trials are trained in this process, one after the other."""
+        return self.engine == "processes" and self.processes == 1
 
 
 def read(file: Path | None, pairs: list[str]) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from filelock import FileLock, Timeout
 
@@ -27,12 +28,14 @@ from tutelage.runs.dry_run import dry_run
 from tutelage.runs.folder import make_run_folder, next_free_folder
 from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.plan import RunPlan
-from tutelage.runs.resuming import begin_or_resume
+from tutelage.study import engines
+from tutelage.study.engines.base import Engine, Job, Jobs, ListedJobs
+from tutelage.study.engines.in_process import InProcess
 from tutelage.study.optuna_search import OptunaSearch, TuningTrial, import_optuna
 from tutelage.study.search_space import SearchSpace, describe
-from tutelage.study.stopping import HopelessTrial, StopHopeless, read_curve
+from tutelage.study.stopping import MedianRule
 from tutelage.study.tune_settings import TuneSettings
-from tutelage.training.callbacks import Callback
+from tutelage.study.tuning_trials import TuningTrials
 from tutelage.utils import checksums
 from tutelage.utils.intervals import confidence_interval, verdict
 
@@ -61,6 +64,7 @@ class Tuning:
         Raises: ConfigError that lists all faults; the TutelageErrors of the untuned configuration.
         """
         import_optuna()
+        refuse_objects(provided, settings)
         if config.devices > 1:
             raise ConfigError(f"devices={config.devices}: trials train on one device: leave it out.")
         space = SearchSpace.parse(settings.search, config)
@@ -86,7 +90,7 @@ class Tuning:
         """Refuse other keys than those that the search was begun with; trials may change until the choice."""
         before = parsing.read_file(self.folder / "tune.yaml", {})
         now = yaml.load(parsing.dump(request), parsing.Loader)  # a SafeLoader
-        free = () if (self.folder / "choice.json").exists() else ("trials",)
+        free = ("engine",) if (self.folder / "choice.json").exists() else ("engine", "trials")
         changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in free]
         if changed:
             key = changed[0]
@@ -140,47 +144,34 @@ class Tuning:
         return RunInputs.load(check(self.config.model_dump() | SEALED), replace(self.provided, callbacks=()))
 
     @cached_property
-    def engine(self) -> OptunaSearch:
-        """The engine that proposes points: a function of the trials before."""
-        return OptunaSearch(self.space, self.config.seed, self.inputs.task.higher_is_better, self.config.epochs)
+    def optuna(self) -> OptunaSearch:
+        """The proposals, each a function of the trials before."""
+        return OptunaSearch(self.space, self.config.seed, self.inputs.task.higher_is_better)
 
     def trials(self) -> list[TuningTrial]:
-        """Return the trials that are finished, in their order."""
+        """Return the trials that are finished, by number."""
         if not (self.folder / "trials.json").exists():
             return []
         return [TuningTrial(**trial) for trial in self.read("trials.json")]
 
     def search(self) -> None:
-        """Train the trials that are missing, one after the other."""
-        trials = self.trials()
-        while len(trials) < self.settings.trials:
-            trials.append(self._trial(trials))
-            self.write("trials.json", [asdict(trial) for trial in trials])
-            self.notify(describe_trial(trials[-1], self.inputs.task.metric))
+        """Train the trials that are missing."""
+        task, settings = self.inputs.task, self.settings
+        trials = {trial.number: trial for trial in self.trials()}
 
-    def _trial(self, trials: Sequence[TuningTrial]) -> TuningTrial:
-        """Train the next trial; one that fails has a reason, and the search goes on."""
-        number, metric = len(trials), self.inputs.task.metric
-        folder, point = self.folder / "trials" / f"{number:03}", self.engine.propose(trials)
-        result = TuningTrial(number, point, "failed")
-        try:
-            config = check({**self.space.keys(point), **self.teacher_keys, **SEALED, "out": str(folder)})
-            value = self._train(config, self._stopping(folder, trials))["student"][metric]
-            result = replace(result, state="done", value=value)
-        except HopelessTrial as error:
-            return replace(result, state="stopped", curve=error.curve, reason=str(error))
-        except Interrupted:
-            raise
-        except TutelageError as error:
-            result = replace(result, reason=str(error))
-        return replace(result, curve=read_curve(folder, metric))
+        def record(trial: TuningTrial) -> None:
+            trials[trial.number] = trial
+            self.write("trials.json", [asdict(trials[number]) for number in sorted(trials)])
+            self.notify(describe_trial(trial, task.metric))
 
-    def _stopping(self, folder: Path, trials: Sequence[TuningTrial]) -> list[Callback]:
-        """Return the callback that ends hopeless trials; none if they differ in their number of epochs."""
-        varies = any("epochs" in path or path.startswith("stages") for path in self.space.parameters)
-        if not self.settings.prune or varies:
-            return []
-        return [StopHopeless(folder, self.inputs.task.metric, lambda curve: self.engine.is_hopeless(curve, trials))]
+        if len(trials) < settings.trials:
+            job = self._job("trials", {**self.teacher_keys, **SEALED})
+            rule = MedianRule(task.metric, task.higher_is_better, self.config.epochs)
+            varies = any("epochs" in path or path.startswith("stages") for path in self.space.parameters)
+            prune = settings.prune and not varies  # trials of other lengths can't be compared before their ends
+            wanted, at_once = settings.trials, settings.processes
+            jobs = TuningTrials(self.optuna, wanted, at_once, job, rule, prune, trials.values(), record)
+            self._run(jobs, self.provided)
 
     @cached_property
     def teacher_keys(self) -> dict[str, Any]:
@@ -193,18 +184,39 @@ class Tuning:
         phase = next((phase for phase in plan.phases() if phase.role == "teacher"), None)
         if phase is None or self.provided.teacher is not None:
             return {}
-        folder = self.folder / "teacher"
         self.notify(f"teacher {self.config.teacher}: trained once for all trials")
-        own = {"out": str(folder), "seeds": 1, "students": [], "snapshots": [], **SEALED}
-        self._train(plan.config_for(phase).model_copy(update=own), provided=replace(self.provided, student=None))
+        own = {"seeds": 1, "students": [], "snapshots": [], **SEALED}
+        job = self._job("teacher", {**plan.config_for(phase).model_dump(), **own})
+        self._train([job], replace(self.provided, student=None))
         untrained = dict.fromkeys(("teacher_epochs", "teacher_lr", "teacher_scheme", "teacher_weights"))
-        return {"teacher": str(folder), **untrained}
+        return {"teacher": job.folder, **untrained}
 
-    def _train(self, config: Config, callbacks: Sequence[Callback] = (), provided: Provided | None = None) -> Any:
-        """Train a run, or the rest of it if it was begun, and return its result."""
-        provided = provided or self.provided
-        folder = begin_or_resume(config, replace(provided, callbacks=(*provided.callbacks, *callbacks)))
-        return json.loads(checksums.read_verified(folder / "result.json"))
+    # trainings
+
+    def _job(self, name: str, keys: Mapping[str, Any]) -> Job:
+        """Return the job of a run in a folder of this name."""
+        return Job(name, keys, str(self.folder / name), self.threads)
+
+    def _train(self, jobs: Sequence[Job], provided: Provided) -> None:
+        """Train the runs that aren't finished."""
+        missing = [job for job in jobs if not (Path(job.folder) / "result.json").exists()]
+        if missing:
+            self._run(ListedJobs(missing), provided)
+
+    def _run(self, jobs: Jobs, provided: Provided) -> None:
+        with closing(self._engine(provided)) as engine:
+            engine.run(jobs)
+
+    def _engine(self, provided: Provided) -> Engine:
+        settings = self.settings
+        if settings.is_in_process:
+            return InProcess(provided)
+        return engines.find(settings.engine).load()(settings.processes, self.threads, self.folder / "logs")
+
+    @property
+    def threads(self) -> int:
+        """The threads of each trial."""
+        return self.settings.threads or max(1, torch.get_num_threads() // self.settings.processes)
 
     # the choice
 
@@ -247,10 +259,10 @@ class Tuning:
         checksums.write_recorded(self.folder / "config.yaml", parsing.dump(choice["config"]))
         first = self.config.seed + self.config.seeds
         arms = {"tuned": choice["config"], "untuned": {**self.space.base, **self.teacher_keys, "baseline": False}}
-        values = {}
-        for name, keys in arms.items():
-            new = {"out": str(self.folder / name), "judged_on": "test", "seed": first}
-            values[name] = self._train(check({**keys, **new}))["student"]["values"]
+        new = {"judged_on": "test", "seed": first}
+        self._train([self._job(name, {**keys, **new}) for name, keys in arms.items()], self.provided)
+        values = {name: self.read(f"{name}/result.json")["student"]["values"] for name in arms}
+        for name in arms:
             self.notify(f"{name}: {choice['metric']} {sum(values[name]) / len(values[name]):.4f} on test")
         gains = [tuned - untuned for tuned, untuned in zip(*values.values(), strict=True)]
         result = {key: choice[key] for key in ("metric", "higher_is_better", "trial", "value", "point", "trials")}
@@ -261,10 +273,24 @@ class Tuning:
             "verdict": verdict(gains, choice["higher_is_better"]),
         }
         result["space"] = {path: str(parameter) for path, parameter in self.space.parameters.items()}
-        result["importance"] = self.engine.importances(self.trials())
+        result["importance"] = self.optuna.importances(self.trials())
         result["data"], result["seeds"] = self.inputs.data.name, [*range(first, first + self.config.seeds)]
         result["command"] = f"tutelage distill {shlex.quote(str(self.folder / 'config.yaml'))}"
         self.write("tuning.json", result)
+
+
+def refuse_objects(provided: Provided, settings: TuneSettings) -> None:
+    """Refuse objects if trials are processes of their own.
+
+    Raises: ConfigError.
+    """
+    given = [name for name, x in vars(provided).items() if x is not None and x not in ({}, ())]
+    if given and not settings.is_in_process:
+        raise ConfigError(
+            f"{given[0]} is an object, and with engine={settings.engine} processes={settings.processes} a trial is a "
+            "process of its own, which reads everything by name: give a name, such as python:MODULE:CALLABLE, or leave "
+            "engine and processes out."
+        )
 
 
 def describe_trial(trial: TuningTrial, metric: str) -> str:

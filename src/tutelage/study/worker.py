@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from tutelage.errors import Interrupted, TutelageError
 from tutelage.runs.inputs import Provided
 from tutelage.runs.resuming import begin_or_resume
 from tutelage.study.engines.base import Ended, Job, State
+from tutelage.study.stopping import HopelessTrial, MedianRule, StopHopeless
 from tutelage.training.callbacks import Callback
 from tutelage.training.events import EpochEnd
 
@@ -48,15 +50,17 @@ class PauseAfter(Callback):
             signal.raise_signal(signal.SIGTERM)
 
 
-def run(job: Job) -> Ended:
-    """Run, or resume, a job to its end or its pause."""
+def run(job: Job, provided: Provided = Provided()) -> Ended:  # noqa: B008 it is frozen
+    """Run, or resume, a job to its end or its pause; provided: the objects passed in place of names."""
     began, pause = time.process_time(), PauseAfter(job.pause)
     try:
-        _run(job, pause)
+        _run(job, pause, provided)
         return Ended(job.trial, "done", "", time.process_time() - began)
     except Interrupted as error:
         state: State = "paused" if pause.has_stopped else "lost"
         return Ended(job.trial, state, str(error), time.process_time() - began)
+    except HopelessTrial as error:
+        return Ended(job.trial, "stopped", str(error), time.process_time() - began)
     except TutelageError as error:
         return Ended(job.trial, "failed", str(error), time.process_time() - began)
     except Exception as error:
@@ -67,10 +71,13 @@ def run(job: Job) -> Ended:
         return Ended(job.trial, "failed", reason, time.process_time() - began)
 
 
-def _run(job: Job, pause: PauseAfter) -> None:
+def _run(job: Job, pause: PauseAfter, provided: Provided) -> None:
     torch.set_num_threads(job.threads)
-    if not (Path(job.folder) / "result.json").exists():
-        begin_or_resume(schema.check({**job.keys, "out": job.folder}), Provided(callbacks=(pause,)))
+    folder = Path(job.folder)
+    if not (folder / "result.json").exists():
+        stop = [StopHopeless(folder, MedianRule(**job.stop))] if job.stop else []
+        callbacks = (*provided.callbacks, pause, *stop)
+        begin_or_resume(schema.check({**job.keys, "out": job.folder}), replace(provided, callbacks=callbacks))
 
 
 def main() -> None:

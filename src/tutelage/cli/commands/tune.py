@@ -12,8 +12,9 @@ EXAMPLES = """Tune keys of a run: choose among trials on validation samples, the
 
 search names the keys and their values: \\[low, high], \\[low, high, log], a list of choices, or {choices: [1, 2]}.
 Options of a term, a scheme or a stage are named by a path: method.kd.temperature. trials=20 is their number; seeds is
-that of the trainings of a trial; prune=false trains hopeless trials to their end. The same command goes on after an
-interruption. It requires `pip install 'tutelage\\[tune]'`.
+that of the trainings of a trial; prune=false trains hopeless trials to their end. processes=2 trains two trials at
+once, with engine=ray by Ray Tune. The same command goes on after an interruption. It requires
+`pip install 'tutelage\\[tune]'`.
 
 Examples:
 

@@ -1,4 +1,4 @@
-"""Trials in Ray's actors, on one machine or a cluster whose machines share the study's folder."""
+"""Trials in Ray's actors, and searches by Ray Tune, on one machine or a cluster whose machines share the folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import ConfigError
-from tutelage.study.engines.base import Ended, Engine, Job
+from tutelage.study.engines.base import Ended, Engine, Job, Jobs
 
 
 class JobRunner:
@@ -42,6 +42,7 @@ class RayActors(Engine):
             ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         devices = int(resources.get("GPU", 0))
+        self.threads, self.devices, self.folder = threads, devices, logs / "ray"
         self.places = places or devices or max(int(resources.get("CPU", 1)) // threads, 1)
         environment = {"env_vars": {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}}
         options: dict[str, Any] = {"num_cpus": threads, "num_gpus": min(devices, 1), "runtime_env": environment}
@@ -73,3 +74,12 @@ class RayActors(Engine):
             self.ray.kill(actor)
         if self.owns:
             self.ray.shutdown()
+
+    def run(self, jobs: Jobs) -> None:
+        """Run jobs on Ray Tune until there are no more.
+
+        Raises: Interrupted after Ctrl-C; what raises in `jobs`.
+        """
+        from tutelage.study.engines import ray_tune
+
+        ray_tune.run(jobs, self.places, {"cpu": self.threads, "gpu": min(self.devices, 1)}, self.folder)

@@ -1,0 +1,32 @@
+"""Jobs one after the other in this process, which may use objects that have no name."""
+
+from __future__ import annotations
+
+from tutelage.errors import Interrupted
+from tutelage.runs.inputs import Provided
+from tutelage.study import worker
+from tutelage.study.engines.base import Ended, Engine, Job
+
+
+class InProcess(Engine):
+    """One place, in this process; provided: the objects passed in place of names."""
+
+    def __init__(self, provided: Provided) -> None:
+        self.places, self.provided, self.waiting = 1, provided, list[Job]()
+
+    def start(self, job: Job) -> None:
+        """Keep a job until `ended` runs it."""
+        self.waiting.append(job)
+
+    def ended(self, wait: float) -> list[Ended]:
+        """Run the job, and return how it ended.
+
+        Raises: Interrupted after Ctrl-C.
+        """
+        ended = worker.run(self.waiting.pop(), self.provided)
+        if ended.state == "lost":
+            raise Interrupted(ended.reason)
+        return [ended]
+
+    def close(self) -> None:
+        """Do nothing: no job outlives `ended`."""
