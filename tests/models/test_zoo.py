@@ -36,8 +36,8 @@ OTHERS = {
 """Networks for other inputs than images, with a size of these."""
 
 SMALL = (
-    "resnet8", "resnet14x2", "resnet18_cifar", "resnet50_cifar", "wrn-16-1", "vgg8", "mobilenetv2_half", "shufflenetv1", "shufflenetv2_0.5x",
-    "cnn4",
+    "resnet8", "resnet14x2", "resnet18_cifar", "resnet50_cifar", "wrn-16-1", "vgg8", "mobilenetv2_half", "shufflenetv1",
+    "shufflenetv2_0.5x", "cnn4",
 )  # fmt: skip
 
 
