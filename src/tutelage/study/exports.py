@@ -130,7 +130,7 @@ def published(board: Leaderboard, protocol: FollowedProtocol) -> Export:
     columns = [
         *_names(),
         Column(f"published{number.unit}", lambda row: _published(row.published, number)),
-        Column(f"ours{number.unit}", lambda row: number(row.mean, row.interval) or _state(row)),
+        Column(f"ours{number.unit}", lambda row: number(row.mean, row.interval)),
         Column("seeds", lambda row: str(len(row.values))),
         Column(f"difference{number.points}", lambda row: known(row, number(row.beyond_published, None, "+"))),
         Column("interval holds it", lambda row: known(row, HOLDS[row.holds_published]), is_number=False),

@@ -149,14 +149,16 @@ class StudyProtocol:
 
         Raises: ConfigError for another method of that name.
         """
-        if isinstance(entry, Mapping) and str(entry.get("name")) in self.published_methods:
-            raise ConfigError(
-                f"methods: {entry['name']} is a method of protocol={self.name}, and yours has keys of its own: give it "
-                "another name."
+        if not isinstance(entry, Mapping):
+            return (
+                {"name": entry, **scaled(self.methods[entry], self._share(epochs))} if entry in self.methods else entry
             )
-        if entry not in self.methods:
-            return entry
-        return {"name": entry, **scaled(self.methods[entry], self._share(epochs))}
+        if (name := str(entry.get("name") or entry.get("method"))) in self.published_methods:
+            raise ConfigError(
+                f"methods: {name} is a method of protocol={self.name}, and yours has keys of its own: give it another "
+                "name."
+            )
+        return entry
 
     def of_pair(self, teacher: str, student: str, method: str, epochs: Any) -> dict[str, Any]:
         """Return the keys of a method that differ for a pair."""
