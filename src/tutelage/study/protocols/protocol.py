@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tutelage.config import schema
-from tutelage.errors import ConfigError
+from tutelage.errors import CheckpointError, ConfigError
 from tutelage.utils.key_types import CHANGES_ON_RESUME
 
 Keys = Mapping[str, Any]
@@ -195,5 +195,8 @@ def canonical(network: str) -> str:
     """Return a network's name as protocols write it; of a run folder, that of its model."""
     from tutelage.models import serialization
 
-    name = serialization.read_card(network).model if serialization.is_run(network) else network
+    try:
+        name = serialization.read_card(network).model if serialization.is_run(network) else network
+    except CheckpointError:  # a folder without a network, of which nothing is published
+        name = network
     return name.replace("-", "_")
