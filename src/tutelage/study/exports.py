@@ -148,7 +148,7 @@ def published(board: Leaderboard, protocol: FollowedProtocol) -> Export:
 
 
 HOLDS = {True: "yes", False: "no", None: "one seed"}
-"""Whether our interval holds the published figure, in words."""
+"""The words for an interval that holds the published figure or doesn't, and for none."""
 
 
 def _published(figure: PublishedFigure | None, number: Number) -> str:

@@ -36,7 +36,7 @@ class FollowedProtocol:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether the study's figures may be compared with the published ones."""
+        """True if the study's figures may be compared with the published ones."""
         return not (self.full or self.changes)
 
     @property
@@ -50,7 +50,7 @@ class FollowedProtocol:
 
     @property
     def about(self) -> str:
-        """How to read the published figures beside ours."""
+        """The text on how to read the published figures beside ours."""
         compared = (
             "A difference is ours less the published figure; an interval needs two seeds, and holds the published "
             "figure as if that had no error of its own."

@@ -117,7 +117,7 @@ class Row:
 
     @property
     def holds_published(self) -> bool | None:
-        """Whether the 95 % interval of the mean holds the published figure; None if either isn't known."""
+        """True if the 95 % interval of the mean holds the published figure; None if either isn't known."""
         if self.interval is None or self.published is None:
             return None
         return self.interval[0] <= self.published.value <= self.interval[1]

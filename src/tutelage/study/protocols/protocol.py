@@ -150,9 +150,8 @@ class StudyProtocol:
         Raises: ConfigError for another method of that name.
         """
         if not isinstance(entry, Mapping):
-            return (
-                {"name": entry, **scaled(self.methods[entry], self._share(epochs))} if entry in self.methods else entry
-            )
+            own = self.methods.get(entry)
+            return entry if own is None else {"name": entry, **scaled(own, self._share(epochs))}
         if (name := str(entry.get("name") or entry.get("method"))) in self.published_methods:
             raise ConfigError(
                 f"methods: {name} is a method of protocol={self.name}, and yours has keys of its own: give it another "
