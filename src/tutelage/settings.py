@@ -57,10 +57,11 @@ class TrainerSettings(BaseModel):
     )
     optimizer: Literal["auto", "sgd", "adamw"] = Field(
         "auto",
-        description="sgd (Nesterov momentum), adamw, or auto: adamw for networks with layer norms (transformers), "
+        description="sgd (with momentum), adamw, or auto: adamw for networks with layer norms (transformers), "
         "unless lr is above 0.01; sgd for the others",
     )
     momentum: Share = Field(0.9, description="momentum of sgd")
+    nesterov: bool = Field(True, description="Nesterov momentum of sgd; false: plain momentum")
     dot: Annotated[Share, InBaseline(0.0)] = Field(
         0.0,
         description="DOT's gap: momentum + gap for the distillation terms, momentum − gap for the task loss; 0: one "
@@ -182,6 +183,8 @@ class TrainerSettings(BaseModel):
             yield f"batch_size={self.batch_size} can't be spread over devices={self.devices}: make it a multiple"
         if self.dot:
             yield from self._contradictions_of_dot()
+        if not self.nesterov and self.optimizer == "adamw":
+            yield "nesterov=false is for sgd, and optimizer=adamw: leave it out"
         if self.recompute and self.compile:
             yield "recompute=true, compile=true: the compiler itself chooses what to recompute; take one"
         barred = {"ema": self.ema is not None, "compile": self.compile, "precision=16": self.precision == "16"}

@@ -181,7 +181,10 @@ def test_list_and_show_know_every_part(tutelage):
         assert text in output
 
 
-@pytest.mark.parametrize(("kind", "word"), [("models", "resnetD"), ("data", "folder:PATH"), ("recipes", "dml")])
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [("models", "resnetD"), ("data", "folder:PATH"), ("recipes", "dml"), ("protocols", "crd_cifar100_small")],
+)
 def test_list_the_rest(tutelage, kind, word):
     code, output = tutelage("list", kind)
     assert code == 0
@@ -193,6 +196,13 @@ def test_list_everything(tutelage):
     assert code == 0
     for word in ("losses", "frskd", "multi_task", "mutual_adversarial", "digits-tasks"):
         assert word in output
+
+
+def test_show_a_protocol(tutelage):
+    code, output = tutelage("show", "crd_cifar100")
+    assert code == 0
+    for text in ("arXiv:1910.10699", "epochs: 240", "lr: 0.01", "held out for validation", "resnet8x4", "73.33"):
+        assert text in output
 
 
 def test_show_a_recipe(tutelage):

@@ -57,6 +57,18 @@ def test_compare_goes_on_with_its_own_keys(tutelage, study):
     assert "epochs=3: runs/study was begun with epochs=2" in out
 
 
+def test_published_figures_are_printed_and_written(tutelage, tmp_path):
+    pairs = {"students": [], "teachers": [], "pairs": ["resnet32x4:resnet8x4"]}
+    folder = tmp_path / "runs" / "study"
+    finish(folder, protocol="crd_cifar100", **pairs, epochs=2, data="cifar100:nowhere")
+    code, out = tutelage("study", "show", str(folder))
+    assert code == 0, out
+    assert "Protocol: crd_cifar100, shortened: epochs 2 of 240" in " ".join(out.split())
+    assert all(text in out for text in ("73.33", "72.50", "79.42", "not comparable", "RepDistiller"))
+    tutelage("study", "export", str(folder))
+    assert "73.33" in (folder / "published.md").read_text()
+
+
 def test_the_help_lists_the_keys(tutelage):
     code, out = tutelage("compare", "--help")
     assert code == 0

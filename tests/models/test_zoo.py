@@ -15,6 +15,7 @@ PARAMETERS = {
     "resnet56": 861_620, "resnet110": 1_736_564, "resnet8x4": 1_233_540, "resnet32x4": 7_433_860,
     "wrn_16_1": 180_916, "wrn_16_2": 703_284, "wrn_40_1": 569_780, "wrn_40_2": 2_255_156,
     "vgg8": 3_965_028, "vgg11": 9_277_284, "vgg13": 9_462_180, "vgg16": 14_774_436, "vgg19": 20_086_692,
+    "resnet18_cifar": 11_220_132, "resnet50_cifar": 23_705_252,
     "mobilenetv2_half": 812_836, "shufflenetv1": 949_258, "shufflenetv2": 1_355_528,
 }  # fmt: skip
 
@@ -34,7 +35,10 @@ OTHERS = {
 }
 """Networks for other inputs than images, with a size of these."""
 
-SMALL = ("resnet8", "resnet14x2", "wrn-16-1", "vgg8", "mobilenetv2_half", "shufflenetv1", "shufflenetv2_0.5x", "cnn4")
+SMALL = (
+    "resnet8", "resnet14x2", "resnet18_cifar", "resnet50_cifar", "wrn-16-1", "vgg8", "mobilenetv2_half", "shufflenetv1",
+    "shufflenetv2_0.5x", "cnn4",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -99,6 +103,8 @@ def test_a_perceptron_takes_rows_only():
     ("name", "shapes"),
     [
         ("resnet8x4", [(64, 32, 32), (128, 16, 16), (256, 8, 8)]),
+        ("resnet18_cifar", [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)]),
+        ("resnet50_cifar", [(256, 32, 32), (512, 16, 16), (1024, 8, 8), (2048, 4, 4)]),
         ("wrn_16_2", [(32, 32, 32), (64, 16, 16), (128, 8, 8)]),
         ("vgg8", [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 4, 4)]),
         ("mobilenetv2_half", [(12, 16, 16), (16, 8, 8), (48, 4, 4), (160, 2, 2)]),

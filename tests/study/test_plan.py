@@ -51,6 +51,29 @@ def test_a_teacher_is_trained_once_with_its_own_budget() -> None:
     assert all("teacher_epochs" not in trial.keys for trial in aver), "they are trained already"
 
 
+def test_pairs_are_the_only_combinations() -> None:
+    keys: dict[str, Any] = {"data": "digits", "epochs": 6, "methods": ["at", "ps_kd"], "seeds": 1}
+    trials = Planner(
+        *separate(keys | {"pairs": ["cnn8:cnn2", "cnn8:cnn4", {"teacher": "cnn6", "student": "cnn2"}]})
+    ).trials()
+    taught = [(t.teacher, t.student) for t in trials if t.method == "at"]
+    assert taught == [("cnn8", "cnn2"), ("cnn6", "cnn2"), ("cnn8", "cnn4")]
+    assert [t.student for t in trials if t.role == "teacher"] == ["cnn8", "cnn6"]
+    assert [t.student for t in trials if t.role == "alone"] == ["cnn2", "cnn4"]
+    assert [t.student for t in trials if t.method == "ps_kd"] == ["cnn2", "cnn4"]
+
+
+@pytest.mark.parametrize("pair", ["cnn8", "cnn8:", "a:b:c", {"teacher": "cnn8"}])
+def test_what_isnt_a_pair_is_refused(pair: Any) -> None:
+    with pytest.raises(ConfigError, match="expected TEACHER:STUDENT"):
+        separate({"pairs": [pair]})
+
+
+def test_pairs_and_students_contradict_each_other() -> None:
+    with pytest.raises(ConfigError, match="pairs name their networks, and students is set too"):
+        separate({"pairs": ["cnn8:cnn2"], "students": ["cnn2"]})
+
+
 def test_methods_without_a_teacher_run_once_per_student() -> None:
     trials = plan(methods=["ps_kd", "dml", "mean_teacher", "dkd"], teachers=["cnn8", "cnn4"], seeds=1)
     count = Counter(trial.method for trial in trials if trial.role == "method")

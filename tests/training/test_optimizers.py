@@ -62,6 +62,13 @@ def test_the_optimiser_has_the_settings_numbers_and_only_what_is_trained(name, k
     assert group["lr"] == pytest.approx(0.03)
 
 
+def test_plain_momentum_is_torchs():
+    (group,) = create_optimiser(net(), settings(nesterov=False)).param_groups
+    assert (group["momentum"], group["nesterov"]) == (0.9, False)
+    with pytest.raises(ValueError, match="nesterov=false is for sgd"):
+        settings(nesterov=False, optimizer="adamw")
+
+
 def test_without_momentum_sgd_is_plain():
     assert create_optimiser(net(), settings(momentum=0.0)).param_groups[0]["nesterov"] is False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tutelage.report.components import NB
@@ -15,16 +16,23 @@ SHOWN = 8
 
 def print_leaderboard(board: Leaderboard, folder: Path, seconds: float | None = None) -> None:
     """Print the table, the two answers and the paths of the results."""
-    columns = exports.figures(board).columns[:SHOWN]
     print_lines("")
-    print_table("", [column.head for column in columns], [[c.cell(row) for c in columns] for row in board.rows])
+    _print_rows(board, exports.figures(board).columns[:SHOWN])
     answer = answers.does_it_help(board)
     sentences = [f"{answer.headline}. {answer.sentence}", *answers.which_method(board)]
     print_lines("", *(sentence.replace(NB, " ") for sentence in sentences))
+    if board.protocol is not None:
+        print_lines("", f"Protocol: {board.protocol.heading}.")
+        if not board.protocol.full:
+            _print_rows(board, exports.published(board, board.protocol).columns)
     if seconds is not None:
         print_lines("", f"{format_duration(seconds)} in all")
     print_lines("")
     print_paths(folder)
+
+
+def _print_rows(board: Leaderboard, columns: Sequence[exports.Column]) -> None:
+    print_table("", [column.head for column in columns], [[c.cell(row) for c in columns] for row in board.rows])
 
 
 def print_paths(folder: Path) -> None:

@@ -21,10 +21,12 @@ class Keys(TypedDict, total=False):
     lr: float | None
     """peak learning rate; None: 0.05 for sgd, 0.001 for adamw"""
     optimizer: Literal["auto", "sgd", "adamw"]
-    """sgd (Nesterov momentum), adamw, or auto: adamw for networks with layer norms (transformers), unless lr is
-    above 0.01; sgd for the others"""
+    """sgd (with momentum), adamw, or auto: adamw for networks with layer norms (transformers), unless lr is above
+    0.01; sgd for the others"""
     momentum: float
     """momentum of sgd"""
+    nesterov: bool
+    """Nesterov momentum of sgd; false: plain momentum"""
     dot: float
     """DOT's gap: momentum + gap for the distillation terms, momentum − gap for the task loss; 0: one momentum"""
     weight_decay: float | None

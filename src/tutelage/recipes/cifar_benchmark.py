@@ -15,6 +15,7 @@ def recipe() -> dict[str, Any]:
         "batch_size": 64,
         "optimizer": "sgd",
         "lr": 0.05,
+        "nesterov": False,
         "lr_warmup": 0,
         "clip": None,
         "weight_decay": 5e-4,

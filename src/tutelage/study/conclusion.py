@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from tutelage.study import exports, leaderboard, model_card, page
+from tutelage.study import exports, leaderboard, model_card, page, published
 from tutelage.study.leaderboard import Leaderboard
 from tutelage.study.settings import FILE
 from tutelage.study.store import Store, StoredTrial
@@ -16,13 +18,20 @@ PUBLIC_STATES = {"running": "waiting", "paused": "waiting"}
 def leaderboard_of(store: Store) -> Leaderboard:
     """Return the leaderboard of a study, of what is finished."""
     trials = [_for_leaderboard(trial) for trial in store.trials().values()]
-    return leaderboard.build(
+    board = leaderboard.build(
         trials,
         study=store.folder.name,
         command=f"tutelage compare {FILE}",
         versions=store.get("versions"),
         root=store.folder,
     )
+    return board if (name := store.get("protocol")) is None else _under(board, name, store.get("keys"))
+
+
+def _under(board: Leaderboard, protocol: str, keys: Mapping[str, Any]) -> Leaderboard:
+    """Return a leaderboard with the published figures of the study's protocol."""
+    followed = published.follow(protocol, keys, board.data)
+    return replace(board, protocol=followed, rows=published.with_figures(board.rows, protocol))
 
 
 def write(store: Store) -> Leaderboard:

@@ -1,6 +1,7 @@
 """Exports of a leaderboard for papers and programs: Markdown, LaTeX (booktabs), CSV and JSON.
 
-`leaderboard.*` has the figures, of which the same results give the same bytes; `costs.*` has the measured times.
+`leaderboard.*` has the figures, of which the same results give the same bytes; `costs.*` has the measured times;
+`published.*`, of a study under a published protocol, has the published figures beside ours.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tutelage.errors import plain
 from tutelage.study.leaderboard import Leaderboard
+from tutelage.study.protocols.protocol import PublishedFigure
+from tutelage.study.published import FollowedProtocol
 from tutelage.study.rows import Gain, Row
 from tutelage.utils.files import write_text
 from tutelage.utils.intervals import Interval
@@ -55,12 +58,15 @@ class Export:
 
 
 def write(board: Leaderboard, root: Path) -> list[Path]:
-    """Write both tables in each format into a study's folder, and return their paths.
+    """Write all tables in each format into a study's folder, and return their paths.
 
     Raises: TutelageError if they can't be written.
     """
     paths = []
-    for name, export in {"leaderboard": figures(board), "costs": costs(board)}.items():
+    tables = {"leaderboard": figures(board), "costs": costs(board)}
+    if board.protocol is not None and not board.protocol.full:
+        tables["published"] = published(board, board.protocol)
+    for name, export in tables.items():
         for suffix, text_of in FORMATS.items():
             paths.append(root / f"{name}.{suffix}")
             write_text(paths[-1], text_of(export))
@@ -111,6 +117,56 @@ def costs(board: Leaderboard) -> Export:
         return _key(row) | asdict(row.cost) | {"step_of_alone": times_alone(row), "gain_a_minute": rate(row)}
 
     return Export(board, "measured times", about, columns, record, record)
+
+
+def published(board: Leaderboard, protocol: FollowedProtocol) -> Export:
+    """Return the table of the published figures, ours, and their differences if the two are comparable."""
+    number = Number(board.is_fraction)
+
+    def known(row: Row, text: str) -> str:
+        """Return a comparison's text, or why there is none."""
+        return "" if row.published is None or row.mean is None else text if protocol.is_comparable else "not comparable"
+
+    columns = [
+        *_names(),
+        Column(f"published{number.unit}", lambda row: _published(row.published, number)),
+        Column(f"ours{number.unit}", lambda row: number(row.mean, row.interval)),
+        Column("seeds", lambda row: str(len(row.values))),
+        Column(f"difference{number.points}", lambda row: known(row, number(row.beyond_published, None, "+"))),
+        Column("interval holds it", lambda row: known(row, HOLDS[row.holds_published]), is_number=False),
+        Column("source", lambda row: _source(row.published), is_number=False),
+    ]
+
+    def record(row: Row) -> Record:
+        compared = row if protocol.is_comparable else replace(row, published=None)
+        return {
+            **_key(row), **_flat_published(row.published), "seeds": len(row.values), "mean": row.mean,
+            **_bounds("", row.interval), "difference": compared.beyond_published, "holds": compared.holds_published,
+        }  # fmt: skip
+
+    return Export(board, f"{board.metric}, published and ours", protocol.about, columns, record, record)
+
+
+HOLDS = {True: "yes", False: "no", None: "one seed"}
+"""The words for an interval that holds the published figure or doesn't, and for none."""
+
+
+def _published(figure: PublishedFigure | None, number: Number) -> str:
+    """Return a published figure ± its standard deviation, if that is known."""
+    if figure is None:
+        return ""
+    spread = figure.spread
+    return number(figure.value, None if spread is None else (figure.value - spread, figure.value + spread))
+
+
+def _source(figure: PublishedFigure | None) -> str:
+    return "nothing is published" if figure is None else "; ".join(filter(None, [str(figure.source), figure.note]))
+
+
+def _flat_published(figure: PublishedFigure | None) -> Record:
+    return {
+        "published": figure and figure.value, "published_spread": figure and figure.spread, "source": _source(figure)
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -298,9 +354,10 @@ def to_json(export: Export) -> str:
 def describe(board: Leaderboard) -> str:
     """Return how to read the figures: the data, the intervals, and the correction of the verdicts."""
     sizes = ", ".join(f"{board.data[split]} {split}" for split in ("train", "val", "test") if board.data.get(split))
+    under = f" Protocol: {board.protocol.heading}." if board.protocol is not None else ""
     return (
         f"{board.data.get('name', '–')} ({sizes} samples). Mean ± half of the 95 % interval over seeds; differences "
-        f"are paired by seed. Verdicts by t tests at 5 %, corrected for {board.comparisons} comparisons (Holm)."
+        f"are paired by seed. Verdicts by t tests at 5 %, corrected for {board.comparisons} comparisons (Holm).{under}"
     )
 
 

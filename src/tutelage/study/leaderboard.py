@@ -10,6 +10,7 @@ from typing import Any
 
 from tutelage.errors import CheckpointError, ConfigError
 from tutelage.report.components import Unit
+from tutelage.study.published import FollowedProtocol
 from tutelage.study.rows import ROLES, Gain, Key, Row, Trial, gather
 from tutelage.study.sample_noise import Scores, noise_of, read_scores
 from tutelage.study.statistics import holm, level_of_next, paired_test, seeds_to_decide, verdicts
@@ -28,6 +29,7 @@ class Leaderboard:
         versions: the versions of the packages that trained it.
         rows: the rows.
         notes: files that couldn't be read.
+        protocol: the published protocol of the study; None without one.
     """
 
     study: str
@@ -38,6 +40,7 @@ class Leaderboard:
     versions: Mapping[str, str]
     rows: Sequence[Row]
     notes: Sequence[str] = ()
+    protocol: FollowedProtocol | None = None
 
     @property
     def students(self) -> list[str]:

@@ -23,7 +23,7 @@ def merge(folders: Sequence[Path], out: Path) -> Store:
         raise ConfigError(f"out={out} exists already and isn't empty: choose another folder.")
     sources = [Store.open(folder) for folder in folders]
     for source in sources[1:]:
-        for name in ("keys", "threads"):
+        for name in ("keys", "threads", "protocol"):
             if source.get(name) != sources[0].get(name):
                 raise ConfigError(
                     f"{source.folder} and {sources[0].folder} have different {name}: their rows aren't comparable."
@@ -31,9 +31,9 @@ def merge(folders: Sequence[Path], out: Path) -> Store:
     kinds = schema.key_types() | schema.key_types(StudySettings)
     recorded = [parsing.read_file(source.folder / FILE, kinds) for source in sources]
     merged = recorded[0] | {"out": str(out), "seeds": max(each["seeds"] for each in recorded)}
-    merged |= {key: [*{repr(x): x for each in recorded for x in each[key]}.values()] for key in LISTS}
+    merged |= {key: [*{repr(x): x for each in recorded for x in each.get(key, [])}.values()] for key in LISTS}
     target = Store(out)
-    for name in ("keys", "threads", "versions"):
+    for name in ("keys", "threads", "protocol", "versions"):
         target.set_default(name, sources[0].get(name))
     for source in sources:
         _copy(source, target)

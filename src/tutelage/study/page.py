@@ -13,6 +13,7 @@ from tutelage.utils.files import write_text
 
 SECTIONS: tuple[Callable[[Leaderboard, Path], Section], ...] = (
     tables.leaderboard,
+    tables.published,
     drawings.gains,
     drawings.costs,
     drawings.curves,

@@ -19,7 +19,8 @@ from tutelage.models.serialization import is_run
 from tutelage.runs.data import load_data
 from tutelage.runs.inputs import task_of
 from tutelage.runs.plan import needs_training, teacher_overrides
-from tutelage.study.settings import StudySettings
+from tutelage.study import protocols
+from tutelage.study.settings import StudySettings, read_pair
 from tutelage.study.trial import IN_STUDY, TRIAL, StudyTrial
 from tutelage.utils import registry
 from tutelage.utils.key_types import OF_DATA
@@ -116,6 +117,9 @@ class Planner:
     """
 
     def __init__(self, settings: StudySettings, keys: Mapping[str, Any]) -> None:
+        self.protocol = protocols.find(settings.protocol)
+        self.pairs = [read_pair(pair) for pair in settings.pairs]
+        settings = self._spelled_out(settings, keys.get("epochs"))
         self.settings, self.keys = settings, dict(keys)
         embedded = embedded_defaults(self.keys)
         self.students: list[Any] = settings.students or [embedded[key] for key in ("student",) if key in embedded]
@@ -155,6 +159,20 @@ class Planner:
         ]
         return [*dict.fromkeys([*used, *alone, *taught])]
 
+    def _spelled_out(self, settings: StudySettings, epochs: Any) -> StudySettings:
+        """Return the settings with the networks of the pairs, and the protocol's keys of its methods."""
+        networks = zip(("teachers", "students"), zip(*self.pairs, strict=True), strict=True) if self.pairs else ()
+        named = {key: [*{repr(network): network for network in each}.values()] for key, each in networks}
+        methods = [self.protocol.of_method(entry, epochs) for entry in settings.methods]
+        settings = settings.model_copy(update={**named, "methods": methods})
+        if self.protocol.name:
+            refuse_own_keys(settings.teachers, settings.students, self.protocol.name)
+        return settings
+
+    def _of_network(self, network: Any) -> dict[str, Any]:
+        """Return the study's keys with those of the protocol that a network has of its own."""
+        return self.keys | self.protocol.of_network(label(network), self.keys)
+
     # teachers
 
     def _trained(self, teacher: Any) -> Iterator[tuple[int, StudyTrial | None]]:
@@ -167,7 +185,7 @@ class Planner:
             yield self._training(teacher, n)
 
     def _training(self, teacher: Any, number: int) -> tuple[int, StudyTrial | None]:
-        shared = without(self.keys, "teacher", teacher)
+        shared = without(self._of_network(teacher), "teacher", teacher)
         config = schema.check({**shared, "student": label(teacher), "teacher": teacher})
         if not needs_training(config):
             return number, None
@@ -181,7 +199,7 @@ class Planner:
     # students
 
     def _alone(self, student: Any, seed: int) -> StudyTrial:
-        shared = without(self.keys, "student", student)
+        shared = without(self._of_network(student), "student", student)
         keys = {key: value for key, value in shared.items() if not key.startswith("teacher_")}
         keys |= {"student": student, "teacher": "none", "method": None, "seed": seed, "baseline": False}
         return self._checked(StudyTrial("alone", label(student), "", ALONE, seed, keys))
@@ -190,7 +208,7 @@ class Planner:
         self, method: Method, student: Any, seed: int, teachers: Mapping[tuple[int, int], StudyTrial | None]
     ) -> Iterator[StudyTrial]:
         """Yield a trial for each teacher; one for a method without a teacher."""
-        keys = without(self.keys, "student", student)
+        keys = without(self._of_network(student), "student", student)
         keys |= {"student": student, "seed": seed, "baseline": False, **method.keys}
         if not method.teachers:
             own = {"teacher": method.keys["teacher"]} if "teacher" in method.keys else {}
@@ -200,9 +218,12 @@ class Planner:
             yield self._checked(StudyTrial("method", label(student), "", method.name, seed, plain))
             return
         for i, teacher in enumerate(self.teachers):
+            if self.pairs and (teacher, student) not in self.pairs:
+                continue
             several = isinstance(teacher, list)
             name = label(teacher) if several or method.teachers == 1 else f"{label(teacher)} ×{method.teachers}"
-            trial = StudyTrial("method", label(student), name, method.name, seed, keys)
+            own = self.protocol.of_pair(label(teacher), label(student), method.name, self.epochs)
+            trial = StudyTrial("method", label(student), name, method.name, seed, keys | own)
             yield self._with_teacher(trial, method, teacher, [t for (number, _), t in teachers.items() if number == i])
 
     def _with_teacher(
@@ -247,6 +268,21 @@ class Planner:
         except ConfigError as error:
             return replace(trial, fault=" ".join(str(error).split()))
         return trial
+
+
+def refuse_own_keys(teachers: Sequence[Any], students: Sequence[Any], protocol: str) -> None:
+    """Refuse networks with keys of their own, other than a trained teacher's weights, under a published protocol.
+
+    Raises: ConfigError.
+    """
+    flat = [network for each in teachers for network in (each if isinstance(each, list) else [each])]
+    for networks, known in ((flat, {"model", "weights", "device"}), (students, {"model"})):
+        for network in networks:
+            if isinstance(network, Mapping) and (own := sorted({*network} - known)):
+                raise ConfigError(
+                    f"{label(network)}: {own[0]}={network[own[0]]}: protocol={protocol} sets it for all networks: "
+                    "leave it out, or leave protocol out."
+                )
 
 
 def without(keys: Mapping[str, Any], role: str, network: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from tutelage.study.protocols.protocol import PublishedFigure
 from tutelage.study.sample_noise import SampleNoise
 from tutelage.utils.intervals import Interval, confidence_interval
 
@@ -76,7 +77,10 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Row:
-    """The figures of one student, teacher and method: the metric and the run's folder by seed, gains and cost."""
+    """The figures of one student, teacher and method: the metric and the run's folder by seed, gains and cost.
+
+    published: the figure that was published for them, if the study has a protocol of which it is.
+    """
 
     role: str
     student: str
@@ -89,6 +93,7 @@ class Row:
     unfinished: Sequence[Unfinished] = ()
     cost: Cost = field(default_factory=Cost)
     gains: Mapping[str, Gain] = field(default_factory=dict)
+    published: PublishedFigure | None = None
 
     @property
     def key(self) -> Key:
@@ -104,6 +109,18 @@ class Row:
     def interval(self) -> Interval | None:
         """The 95 % t interval of the mean; None for fewer than two seeds."""
         return confidence_interval(list(self.values.values()))
+
+    @property
+    def beyond_published(self) -> float | None:
+        """The mean less the published figure; None if either isn't known."""
+        return None if self.mean is None or self.published is None else self.mean - self.published.value
+
+    @property
+    def holds_published(self) -> bool | None:
+        """True if the 95 % interval of the mean holds the published figure; None if either isn't known."""
+        if self.interval is None or self.published is None:
+            return None
+        return self.interval[0] <= self.published.value <= self.interval[1]
 
     def verdict(self, reference: str) -> str:
         """Return the verdict against a reference; empty if the row isn't compared with it."""

@@ -13,18 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tutelage.config import parsing, schema
 from tutelage.config.kinds import Network, Spec
 from tutelage.errors import ConfigError
-from tutelage.study import engines
+from tutelage.study import engines, protocols
 from tutelage.utils.files import write_text
 from tutelage.utils.key_types import EntryTypes, NameOrPath, to_plain
 from tutelage.utils.validation import describe_faults
 
 NetworkSpecs = Annotated[list[NameOrPath | Network], Field(max_length=64)]
 Teachers = Annotated[list[NameOrPath | Network | NetworkSpecs], Field(max_length=64)]
+PairEntry = Annotated[Spec, EntryTypes({"teacher": str, "student": str})]
 MethodEntry = Annotated[Spec, EntryTypes({"name": str}, keys=True)]
 
 FILE = "study.yaml"
 """The file of a study's folder with its keys, from which it goes on and can be repeated."""
-LISTS = ("students", "teachers", "methods")
+LISTS = ("students", "teachers", "pairs", "methods")
 """The keys of a study that grow when it is called again."""
 
 TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
@@ -47,6 +48,14 @@ class StudySettings(BaseModel):
         [],
         description="networks that teach, each in its turn: names, which the study trains once, run folders, "
         "{model: …, epochs: …}, or lists of several that teach together",
+    )
+    pairs: list[str | PairEntry] = Field(
+        [],
+        max_length=500,
+        description="TEACHER:STUDENT, or {teacher: …, student: …}, in place of all students with all teachers",
+    )
+    protocol: str | None = Field(
+        None, description="published protocol whose keys and methods the study has (tutelage list protocols)"
     )
     methods: list[str | MethodEntry] = Field(
         [],
@@ -72,6 +81,13 @@ class StudySettings(BaseModel):
         "5000steps",
     )
 
+    @field_validator("pairs")
+    @classmethod
+    def _readable_pairs(cls, pairs: list[str | Spec]) -> list[str | Spec]:
+        for pair in pairs:
+            read_pair(pair)
+        return pairs
+
     @field_validator("engine")
     @classmethod
     def _known_engine(cls, engine: str) -> str:
@@ -95,6 +111,22 @@ class StudySettings(BaseModel):
         """The budget in training steps; None if it is none, or a time."""
         found = STEPS.fullmatch(self.budget or "")
         return int(found[1]) if found else None
+
+
+def read_pair(pair: str | Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the teacher and the student of an entry of `pairs`.
+
+    Raises: ValueError if it isn't TEACHER:STUDENT, or a mapping with these two keys.
+    """
+    if isinstance(pair, Mapping) and {*pair} == {"teacher", "student"}:
+        return pair["teacher"], pair["student"]
+    names = [name.strip() for name in pair.split(":")] if isinstance(pair, str) else []
+    if len(names) != 2 or not all(names):
+        raise ValueError(
+            f"{pair}: expected TEACHER:STUDENT, such as resnet32x4:resnet8x4, or, for names with a colon, "
+            "{teacher: …, student: …}"
+        )
+    return names[0], names[1]
 
 
 def read(
@@ -157,6 +189,9 @@ def separate(given: Mapping[str, Any]) -> tuple[StudySettings, dict[str, Any]]:
     Raises: ConfigError for keys that a study sets itself, and for a key that is set twice.
     """
     given = _in_plural(given)
+    given = given if given.get("protocol") is None else protocols.find(str(given["protocol"])).complete(given)
+    if given.get("pairs") and (named := [key for key in ("students", "teachers") if given.get(key)]):
+        raise ConfigError(f"pairs name their networks, and {named[0]} is set too: leave one of them out.")
     own = {key: value for key, value in given.items() if key in StudySettings.model_fields}
     keys = {key: value for key, value in given.items() if key not in StudySettings.model_fields}
     if fixed := [key for key in keys if key in OF_STUDY]:

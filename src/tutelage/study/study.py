@@ -46,6 +46,7 @@ class Study:
             raise ConfigError(next(trial.fault for trial in trials if trial.role == "alone"))
         self.store = Store(self.folder)
         self._refuse_other_keys(planner.keys)
+        self._refuse_other_protocol()
         self.store.set_default("versions", environment.versions())
         self.added = self.store.add(trials)
         write(settings, keys)
@@ -65,6 +66,14 @@ class Study:
         if threads != self.settings.threads:
             raise ConfigError(
                 f"threads={self.settings.threads}: {self.folder} was begun with {threads}, which rounds otherwise."
+            )
+
+    def _refuse_other_protocol(self) -> None:
+        """Refuse a protocol that isn't that of the study's begin."""
+        first, now = self.store.set_default("protocol", self.settings.protocol), self.settings.protocol
+        if first != now:
+            raise ConfigError(
+                f"protocol={now}: {self.folder} was begun with protocol={first}: choose another folder (out=…)."
             )
 
     # the loop

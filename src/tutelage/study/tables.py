@@ -23,6 +23,7 @@ from tutelage.report.components import (
     format_count,
     format_duration,
 )
+from tutelage.study import exports
 from tutelage.study.answers import compared, label, warnings
 from tutelage.study.exports import Number, describe
 from tutelage.study.leaderboard import Leaderboard
@@ -44,6 +45,25 @@ def leaderboard(board: Leaderboard, root: Path) -> Section:
         "train more seeds of the leaders before you rely on its size."
     )
     return Section("Leaderboard", lead, [*alerts, table])
+
+
+def published(board: Leaderboard, root: Path) -> Section:
+    """Build the table of the published figures of the study's protocol, and ours."""
+    if board.protocol is None:
+        raise MissingDataError("the study has no published protocol")
+    title = f"Published and ours: {board.protocol.name}"
+    if board.protocol.full:
+        return Section(title, f"{board.protocol.heading}.", [])
+    export = exports.published(board, board.protocol)
+    rows = [[_cell(column, row) for column in export.columns] for row in board.rows]
+    return Section(title, export.about, [SortableTable(export.title, [c.head for c in export.columns], rows)])
+
+
+def _cell(column: exports.Column, row: Row) -> Cell:
+    """Return an exported column's cell, which sorts as a number or a text."""
+    text = column.cell(row)
+    number = re.match(r"[-+]?\d+(\.\d+)?", text) if column.is_number else None
+    return _number(text or "–", float(number[0])) if number else _text(text)
 
 
 def _columns(board: Leaderboard) -> dict[str, Callable[[Row], Cell]]:

@@ -49,7 +49,7 @@ def create_optimiser(module: nn.Module, settings: TrainerSettings) -> Optimizer:
         return DOT(parameters, lr, settings.momentum, settings.dot, decay)
     if name == "adamw":
         return AdamW(parameters, lr=lr, weight_decay=decay, betas=getattr(module, "own_betas", (0.9, 0.999)))
-    options: dict[str, Any] = {"momentum": settings.momentum, "nesterov": settings.momentum > 0}
+    options: dict[str, Any] = {"momentum": settings.momentum, "nesterov": settings.nesterov and settings.momentum > 0}
     fused = settings.precision != "16" and not settings.sharded and parameters[0].device.type in ("cpu", "cuda")
     sgd = SGD(parameters, lr=lr, weight_decay=decay, fused=fused, **options)
     if fused and settings.momentum > 0:

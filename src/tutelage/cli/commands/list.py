@@ -1,4 +1,4 @@
-"""List losses, policies, teachers, schemes, tasks, recipes, models or data."""
+"""List losses, policies, teachers, schemes, tasks, recipes, models, data or protocols."""
 
 from __future__ import annotations
 
@@ -44,6 +44,12 @@ def _data() -> Rows:
     return ("name", "summary"), list(data.available().items())
 
 
+def _protocols() -> Rows:
+    from tutelage.study import protocols
+
+    return ("name", "pairs", "published figures", "summary"), list(protocols.rows())
+
+
 KINDS: dict[str, Callable[[], Rows]] = {
     "losses": lambda: _parts("losses"),
     "policies": lambda: _parts("policies"),
@@ -53,6 +59,7 @@ KINDS: dict[str, Callable[[], Rows]] = {
     "recipes": _recipes,
     "models": _models,
     "data": _data,
+    "protocols": _protocols,
 }
 
 

@@ -12,13 +12,17 @@ import yaml
 from tutelage import recipes
 from tutelage.config import methods
 from tutelage.errors import ConfigError, unknown
+from tutelage.study import protocols
+from tutelage.study.protocols.protocol import StudyProtocol
 from tutelage.utils import registry
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teacher, scheme, task or recipe.")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teacher, scheme, task, recipe or protocol.")],
+) -> None:
     """Show the summary, formula, shapes, paper, options with defaults, and weight of one part.
 
     Example: tutelage show dkd
@@ -45,10 +49,32 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
         print_lines(f"{name}: a recipe", "", *recipes.text(name).splitlines(), "", "Keys that it sets:", "")
         print_lines(*yaml.safe_dump(recipes.load(name), sort_keys=False).splitlines())
         shown = True
+    if protocols.has(name):
+        _show_protocol(protocols.find(name))
+        shown = True
     if shown:
         return
     known = [entry for package in registry.KINDS for entry in registry.catalogue(package)]
-    raise ConfigError(unknown("part", name, [*known, *recipes.names()], "tutelage list"))
+    raise ConfigError(unknown("part", name, [*known, *recipes.names(), *protocols.names()], "tutelage list"))
+
+
+def _show_protocol(protocol: StudyProtocol) -> None:
+    """Print a protocol's keys, what differs from the published code, and its figures by pair and method."""
+    from tutelage.utils.console import print_lines, print_table
+
+    keys = {"keys": protocol.keys, "keys of networks": protocol.networks, "methods": protocol.methods}
+    print_lines(f"{protocol.name}: a protocol of studies", "", protocol.summary, f"Paper: {protocol.paper}", "")
+    print_lines(*yaml.safe_dump({name: plain for name, plain in keys.items() if plain}, sort_keys=False).splitlines())
+    if protocol.differences:
+        print_lines("", "What differs from the published code:", *(f"- {text}" for text in protocol.differences))
+    rows = [
+        (teacher or "–", student, method, f"{100 * figure.value:.2f}", str(figure.source))
+        for (teacher, student), figures in protocol.figures.items()
+        for method, figure in figures.items()
+    ]
+    if rows:
+        print_lines("")
+        print_table("Published figures", ("teacher", "student", "method", "figure, %", "source"), rows)
 
 
 def _scheme_options(scheme: Any) -> list[tuple[str, str, str]]:
