@@ -14,7 +14,7 @@ Keys = Mapping[str, Any]
 Pair = tuple[str, str]
 """The names of a teacher, empty where there is none, and a student."""
 
-PAPER_WEIGHTS: dict[str, Any] = {}
+PAPER_WEIGHTS: dict[str, Any] = {"weight": "paper"}
 """The keys by which all methods of a protocol have their published weights."""
 FREE = (
     "data", "seed", "split_seed", "devices", "channels_last", "compile", "recompute", "fingerprint", "log", "snapshots",
