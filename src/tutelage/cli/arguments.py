@@ -35,6 +35,13 @@ def read_config(arguments: Sequence[str] | None, **values: Any) -> Config:
     return schema.read(file, pairs, **values)
 
 
+def read_keys(arguments: Sequence[str] | None) -> dict[str, Any]:
+    """Read the keys from command-line arguments, unchecked."""
+    from tutelage.config import schema
+
+    return schema.read_keys(*split_file(arguments or []))
+
+
 def split_file(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Split the arguments into the configuration file, if the first names one, and the key=value pairs."""
     first = arguments[0] if arguments else ""

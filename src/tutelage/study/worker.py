@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,6 +26,9 @@ from tutelage.runs.resuming import begin_or_resume
 from tutelage.study.engines.base import Ended, Job, State
 from tutelage.training.callbacks import Callback
 from tutelage.training.events import EpochEnd
+
+NOTHING = Provided()
+"""No objects: a process of its own reads everything by name."""
 
 
 class PauseAfter(Callback):
@@ -48,11 +52,11 @@ class PauseAfter(Callback):
             signal.raise_signal(signal.SIGTERM)
 
 
-def run(job: Job) -> Ended:
-    """Run, or resume, a job to its end or its pause."""
+def run(job: Job, provided: Provided = NOTHING) -> Ended:
+    """Run, or resume, a job to its end or its pause; provided: the objects that its keys name."""
     began, pause = time.process_time(), PauseAfter(job.pause)
     try:
-        _run(job, pause)
+        _run(job, replace(provided, callbacks=(pause,)))
         return Ended(job.trial, "done", "", time.process_time() - began)
     except Interrupted as error:
         state: State = "paused" if pause.has_stopped else "lost"
@@ -67,10 +71,10 @@ def run(job: Job) -> Ended:
         return Ended(job.trial, "failed", reason, time.process_time() - began)
 
 
-def _run(job: Job, pause: PauseAfter) -> None:
+def _run(job: Job, provided: Provided) -> None:
     torch.set_num_threads(job.threads)
     if not (Path(job.folder) / "result.json").exists():
-        begin_or_resume(schema.check({**job.keys, "out": job.folder}), Provided(callbacks=(pause,)))
+        begin_or_resume(schema.check({**job.keys, "out": job.folder}), provided)
 
 
 def main() -> None:
