@@ -19,7 +19,7 @@ from tutelage.utils.console import format_duration, format_metric, format_number
 
 
 def run_keys(keys: Mapping[str, Any]) -> None:
-    """Run the configuration of these keys with a progress display, then print the summary; choose the method if asked.
+    """Run the configuration of these keys with a progress display, then print the summary; method=auto is chosen first.
 
     Raises: ConfigError that lists all faults.
     """

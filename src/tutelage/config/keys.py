@@ -80,6 +80,8 @@ class Keys(TypedDict, total=False):
     streams: dict[Literal["unlabelled", "target"], StreamSpec]
     """training data whose labels aren't used, beside the labelled of data: unlabelled and target (of another
     domain, which is evaluated if it has labels), each {source: …, share: part of a batch}"""
+    chosen_by: str | None
+    """file of the choice that named the method and the teacher; method=auto sets it"""
     recipe: str | None
     """recipe that sets the defaults of other keys; method=RECIPE does the same"""
     scheme: str | dict[str, Any]

@@ -63,7 +63,7 @@ class RunSettings(TrainerSettings):
         "another domain, which is evaluated if it has labels), each {source: …, share: part of a batch}",
     )
     method: Annotated[Method, InBaseline(None)] = Field(
-        "kd", description="loss, sum (kd+0.5*at), recipe, or list of terms"
+        "kd", description="loss, sum (kd+0.5*at), recipe, or list of terms; auto: a short study chooses a loss"
     )
     chosen_by: Annotated[RunWide[ChangesOnResume[NameOrPath | None]], InBaseline(None)] = Field(
         None, description="file of the choice that named the method and the teacher; method=auto sets it"

@@ -75,7 +75,7 @@ class Choice:
             choice._refuse_changes(request)
             return choice
         folders.refuse_existing(path)
-        choice.preview()
+        _ = choice.preview  # which refuses what can't be chosen
         folders.make_run_folder(choice.folder, {"auto.yaml": parsing.dump(request)})
         return choice
 
@@ -84,8 +84,9 @@ class Choice:
         """The choice's own folder."""
         return self.run_folder / folders.CHOICE
 
+    @cached_property
     def preview(self) -> ChoicePlan:
-        """Return what is to be tried, with each loss's own layers: the teacher may not be trained yet."""
+        """What is to be tried, with each loss's own layers: the teacher may not be trained yet."""
         return candidates.plan(self.inputs)
 
     @cached_property
@@ -171,7 +172,7 @@ class Choice:
         """Return the plan with the layers that the quality measure chooses; it is kept."""
         if not (self.folder / "plan.json").exists():
             config = sealed(schema.check(keys))
-            first = self.preview().candidates[0].method
+            first = self.preview.candidates[0].method
             pair = candidates.measured_pair(config.model_copy(update={"method": first}), self.provided)
             plan = candidates.plan(replace(self.inputs, config=config), pair)
             checksums.write_recorded(self.folder / "plan.json", json.dumps(plan.to_json(), indent=1))
@@ -218,7 +219,7 @@ def preview(keys: Mapping[str, Any]) -> ChoicePlan:
 
     Raises: ConfigError that lists all faults.
     """
-    return Choice(read(keys, Provided())[0], Provided(), Path()).preview()
+    return Choice(read(keys, Provided())[0], Provided(), Path()).preview
 
 
 def is_requested(keys: Mapping[str, Any]) -> bool:

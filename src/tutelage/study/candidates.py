@@ -169,7 +169,7 @@ def measured_pair(config: Config, provided: Provided) -> list[str]:
 
     config: of a run whose teacher is trained, with a method that fits.
     """
-    run = Run(check(config.model_dump() | LIVE), replace(provided, callbacks=()), Path())  # which makes no folder
+    run = Run(check({**config.model_dump(), **LIVE}), replace(provided, callbacks=()), Path())  # which makes no folder
     wired = run.dry_run()
     teacher = None if wired is None else getattr(wired.scheme, "teacher", None)
     if wired is None or teacher is None:

@@ -126,8 +126,8 @@ class Verdict:
         epochs = sum(each.epochs for each in self.tried)
         seconds = sum(each.seconds for each in self.tried)
         return (
-            f"The choice took {format_duration(seconds)} and {epochs} epochs, {epochs / self.epochs:.1f} times those of "
-            f"one training, and {epochs / self.plan.whole:.0%} of training every candidate (at most {SHARE:.0%})."
+            f"The choice took {format_duration(seconds)} and {epochs} epochs, {epochs / self.epochs:.1f} times those "
+            f"of one training, and {epochs / self.plan.whole:.0%} of training every candidate (at most {SHARE:.0%})."
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def check(arguments: Arguments = None) -> None:
     steps = _step_count(own["steps"][-1]) if own["steps"] else 0
     page = _page(own["draw"][-1]) if own["draw"] else None
     from tutelage.config import schema
-    from tutelage.runs import preflight
+    from tutelage.runs import preflight, results
     from tutelage.study import auto
     from tutelage.utils.console import print_lines
 
@@ -55,6 +55,7 @@ def check(arguments: Arguments = None) -> None:
     trial = preflight.check(config, steps, page)
     if plan is not None:
         _print_plan(plan, trial, config.batch_size)
+    print_lines(*(results.read_choice(config) or {}).get("reasons", []))
     if page is not None:
         print_lines(f"a training batch is drawn in {page}")
     _print_data(trial)

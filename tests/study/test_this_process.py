@@ -1,0 +1,52 @@
+"""Trials in this process: with objects, one after the other, and a stop that isn't taken for a lost process."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tutelage import models
+from tutelage.errors import Interrupted
+from tutelage.runs.inputs import Provided
+from tutelage.study.engines.base import Job
+from tutelage.study.this_process import ThisProcess
+from tutelage.training.trainer import Trainer
+
+KEYS = {
+    "student": "object:CNN", "teacher": "none", "method": None, "data": "digits", "limit": 64, "epochs": 2,
+    "batch_size": 32, "device": "cpu",
+}  # fmt: skip
+
+
+def engine(folder: Path) -> ThisProcess:
+    return ThisProcess(1, folder, Provided(student=models.create("cnn2", classes=10, channels=1).model))
+
+
+def test_objects_are_trained_and_paused(tmp_path: Path) -> None:
+    here = engine(tmp_path)
+    job = Job("a", KEYS, str(tmp_path / "a"), 1, pause=1)
+    here.start(job)
+    assert [(end.trial, end.state) for end in here.ended(1.0)] == [("a", "paused")]
+    assert here.ended(1.0) == []
+    here.start(Job("a", KEYS, str(tmp_path / "a"), 1))
+    assert [end.state for end in here.ended(1.0)] == ["done"]
+    assert (tmp_path / "a" / "result.json").exists()
+
+
+def test_a_stop_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = Trainer.fit
+
+    def stopped(self: Trainer, *arguments: object) -> object:
+        self.callbacks[0].on_epoch_end = lambda event: signal.raise_signal(signal.SIGINT)  # type: ignore[method-assign]
+        return fit(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "fit", stopped)
+    here = engine(tmp_path)
+    here.start(Job("a", KEYS, str(tmp_path / "a"), 1))
+    with pytest.raises(Interrupted, match="SIGINT"):
+        here.ended(1.0)
+    here.start(Job("b", KEYS, str(tmp_path / "b"), 1))
+    here.close()
+    assert here.ended(1.0) == []
