@@ -1,6 +1,6 @@
 """Does method=auto choose well, and what does its choice cost? On four pairs, against the full study of its candidates.
 
-    python bench/auto_method.py --data FOLDER [--pairs digits,housing,fashion,eurosat] [--out FOLDER]
+    python bench/auto_method.py --data FOLDER [--pairs digits,housing,fashion,eurosat] [--out FOLDER, where it goes on]
 
 FOLDER has FashionMNIST (its idx files), eurosat (folders by class) and tabular/california_housing.csv. Of each pair a
 teacher is trained once. method=auto chooses by validation samples, with seeds of its own; then every candidate and the
@@ -22,6 +22,9 @@ import measure
 import torch
 
 import tutelage
+from tutelage.config.schema import check
+from tutelage.runs.inputs import Provided
+from tutelage.runs.resuming import begin_or_resume
 from tutelage.study.auto import Choice
 from tutelage.study.store import Store
 from tutelage.utils.console import format_metric
@@ -29,6 +32,8 @@ from tutelage.utils.console import format_metric
 SEEDS = 3
 SAME: dict[str, Any] = {"device": "cpu", "split_seed": 0}
 """The keys of all trainings."""
+TRAINED: dict[str, Any] = {"teacher": "none", "method": None}
+"""The keys of a teacher's training."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,11 @@ class Pair:
     student: str
     data: dict[str, Any]
     teacher_epochs: int = 40
+
+    @property
+    def teacher_keys(self) -> dict[str, Any]:
+        """The keys of the teacher's training that aren't the student's."""
+        return {"student": self.teacher, "epochs": self.teacher_epochs}
 
 
 def pairs(folder: str) -> dict[str, Pair]:
@@ -90,12 +100,16 @@ class Outcome:
 def run(pair: Pair, folder: Path) -> Outcome:
     """Train a pair's teacher, choose, and run the full study."""
     keys = SAME | pair.data
-    teacher = tutelage.train(pair.teacher, **keys | {"epochs": pair.teacher_epochs}, out=str(folder / "teacher"))
-    shared = keys | {"student": pair.student, "teacher": str(teacher.folder)}
+    teacher = folder / "teacher"
+    begin_or_resume(check(TRAINED | keys | pair.teacher_keys | {"out": str(teacher)}), Provided())
+    shared = keys | {"student": pair.student, "teacher": str(teacher)}
     began = time.process_time()
     chosen = Choice.begin(shared | {"method": "auto", "seed": 100, "out": str(folder / "auto")}, notify=print)
     chosen.run()
-    seconds = time.process_time() - began
+    spent = folder / "choice_seconds.json"  # of a benchmark that goes on: that of the call that chose
+    if not spent.exists():
+        spent.write_text(json.dumps(time.process_time() - began), encoding="utf-8")
+    seconds = json.loads(spent.read_text(encoding="utf-8"))
     methods = [{"name": c["name"], "method": c["method"]} for c in chosen.read("plan.json")["candidates"]]
     study = tutelage.compare(methods, **shared, seeds=SEEDS, processes=1, out=str(folder / "study"))
     trials = Store.open(folder / "study").trials().values()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,9 @@ import pytest
 from tutelage import models
 from tutelage.errors import Interrupted
 from tutelage.runs.inputs import Provided
+from tutelage.study import worker
 from tutelage.study.engines.base import Job
 from tutelage.study.this_process import ThisProcess
-from tutelage.training.trainer import Trainer
 
 KEYS = {
     "student": "object:CNN", "teacher": "none", "method": None, "data": "digits", "limit": 64, "epochs": 2,
@@ -36,16 +35,13 @@ def test_objects_are_trained_and_paused(tmp_path: Path) -> None:
 
 
 def test_a_stop_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = Trainer.fit
+    def stopped(config: object, provided: object) -> None:
+        raise Interrupted("stopped by SIGINT at step 3")
 
-    def stopped(self: Trainer, *arguments: object) -> object:
-        self.callbacks[0].on_epoch_end = lambda event: signal.raise_signal(signal.SIGINT)  # type: ignore[method-assign]
-        return fit(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Trainer, "fit", stopped)
+    monkeypatch.setattr(worker, "begin_or_resume", stopped)
     here = engine(tmp_path)
     here.start(Job("a", KEYS, str(tmp_path / "a"), 1))
-    with pytest.raises(Interrupted, match="SIGINT"):
+    with pytest.raises(Interrupted, match="SIGINT at step 3"):
         here.ended(1.0)
     here.start(Job("b", KEYS, str(tmp_path / "b"), 1))
     here.close()
