@@ -22,9 +22,9 @@ from tutelage.errors import CheckpointError, ConfigError, TutelageError
 from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.study import auto, candidates
 from tutelage.study.auto import Choice
-from tutelage.study.candidates import Group
+from tutelage.study.candidates import LossGroup
 
-FEW = (Group("response", 1, ("bkd", "kd")), Group("feature", 1, ("fitnet",)))
+FEW = (LossGroup("response", 1, ("bkd", "kd")), LossGroup("feature", 1, ("fitnet",)))
 """A loss that doesn't fit, kd, and a loss of features."""
 SMALL: dict[str, Any] = {"limit": 64, "epochs": 8, "batch_size": 32, "device": "cpu", "augment": "none"}
 DIGITS = SMALL | {"data": "digits", "student": "cnn2", "teacher": "cnn4", "teacher_epochs": 1, "method": "auto"}
@@ -142,9 +142,9 @@ def test_the_same_call_goes_on_and_other_keys_are_refused(tmp_path: Path) -> Non
 KILLED = """
 import os, sys
 from tutelage.study import candidates
-from tutelage.study.candidates import Group
+from tutelage.study.candidates import LossGroup
 from tutelage.study.auto import Choice
-candidates.GROUPS = (Group("response", 1, ("bkd", "kd")), Group("feature", 1, ("fitnet",)))
+candidates.GROUPS = (LossGroup("response", 1, ("bkd", "kd")), LossGroup("feature", 1, ("fitnet",)))
 
 def notify(line):
     if line.startswith("4/6"):
@@ -247,7 +247,7 @@ def test_a_folder_that_has_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_loss_that_fits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidates, "GROUPS", (Group("response", 1, ("bkd",)),))
+    monkeypatch.setattr(candidates, "GROUPS", (LossGroup("response", 1, ("bkd",)),))
     inputs = RunInputs.load(check(DIGITS | {"method": "kd"}), Provided())
     with pytest.raises(TutelageError, match=r"no loss fits this run; bkd: .*Name a method"):
         candidates.plan(inputs)

@@ -36,10 +36,11 @@ def read_config(arguments: Sequence[str] | None, **values: Any) -> Config:
 
 
 def read_keys(arguments: Sequence[str] | None) -> dict[str, Any]:
-    """Read the keys from command-line arguments, unchecked."""
-    from tutelage.config import schema
+    """Read the keys from command-line arguments, unchecked; later ones win."""
+    from tutelage.config import parsing, schema
 
-    return schema.read_keys(*split_file(arguments or []))
+    file, pairs = split_file(arguments or [])
+    return (parsing.read_file(file, schema.key_types()) if file is not None else {}) | schema.parse_pairs(pairs)
 
 
 def split_file(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:

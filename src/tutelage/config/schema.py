@@ -329,12 +329,8 @@ def read(file: str | Path | None = None, words: Sequence[str] = (), **values: An
 
     Raises: ConfigError that lists all faults.
     """
-    return check(read_keys(file, words) | values)
-
-
-def read_keys(file: str | Path | None = None, words: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the keys of a YAML file and of `key=value` arguments, unchecked; the later win."""
-    return (parsing.read_file(Path(file), key_types()) if file is not None else {}) | parse_pairs(words)
+    overrides = parsing.read_file(Path(file), key_types()) if file is not None else {}
+    return check(overrides | parse_pairs(words) | values)
 
 
 def parse_pairs(words: Sequence[str]) -> dict[str, Any]:

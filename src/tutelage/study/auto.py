@@ -86,7 +86,7 @@ class Choice:
 
     @cached_property
     def preview(self) -> ChoicePlan:
-        """What is to be tried, with each loss's own layers: the teacher may not be trained yet."""
+        """The plan with each loss's own layers: the teacher may not be trained yet."""
         return candidates.plan(self.inputs)
 
     @cached_property

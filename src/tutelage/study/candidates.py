@@ -21,7 +21,7 @@ from tutelage.utils import registry
 
 
 @dataclass(frozen=True)
-class Group:
+class LossGroup:
     """Losses of one kind, the simplest first, of which as many are tried as `most` of those that fit the run."""
 
     kind: str
@@ -30,14 +30,14 @@ class Group:
 
 
 GROUPS = (
-    Group("response", 3, ("kd", "dkd", "dist", "bkd", "rrd", "attentive_imitation", "logit_mse", "output_huber")),
-    Group("relation", 2, ("pkt", "rkd", "sp")),
-    Group("feature", 3, ("fitnet", "at", "reviewkd", "ofd", "pkd")),
+    LossGroup("response", 3, ("kd", "dkd", "dist", "bkd", "rrd", "attentive_imitation", "logit_mse", "output_huber")),
+    LossGroup("relation", 2, ("pkt", "rkd", "sp")),
+    LossGroup("feature", 3, ("fitnet", "at", "reviewkd", "ofd", "pkd")),
 )
 """The losses that may be tried, the cheapest kind first: responses need no layer, relations one embedding of each."""
 
 OF_ONE_PAIR = ("hint", "stages", "last")
-"""What a loss compares (`Loss.compares`) if it can be given one pair of layers."""
+"""Values of `Loss.compares` of losses that can be given one pair of layers."""
 
 SHARE = 0.25
 """The most that a choice costs, as a share of training every candidate for all epochs, in epochs of a student."""
@@ -57,7 +57,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ChoicePlan:
-    """What a choice tries, and how long.
+    """The losses that a choice tries, and for how long.
 
     Args:
         candidates: the losses that are tried beside the student alone.

@@ -11,7 +11,7 @@ from tutelage.study.engines.base import Ended, Engine, Job
 
 
 class ThisProcess(Engine):
-    """Runs each job when its end is asked for.
+    """Runs each job when its end is waited for.
 
     Args:
         threads, logs: as of every engine; there is one place.
