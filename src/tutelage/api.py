@@ -28,8 +28,10 @@ from tutelage.runs.finished_run import FinishedRun, open_run
 from tutelage.runs.inputs import Provided, task_of
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.phase import evaluate_split, refuse_other_outputs, respond_to_one
+from tutelage.study import auto
 from tutelage.training.callbacks import Callback
 from tutelage.training.evaluation import EvaluationResult
+from tutelage.utils.console import print_lines
 
 
 def distill(
@@ -50,7 +52,8 @@ def distill(
         data: a name (`tutelage list data`), a Data, or map-style Datasets of (image, label) or DataLoaders of such:
             train, (train, test), (train, val, test), or a dict by split; with Datasets, `classes`, `mean`, `std`,
             `normalised` and `fields` mean the same as in `tutelage.data.from_datasets`.
-        method: a loss or sum of losses (`KD(4) + 0.5 * AT()`), a Terms, a list of them, a name or recipe.
+        method: a loss or sum of losses (`KD(4) + 0.5 * AT()`), a Terms, a list of them, a name or recipe; "auto": a
+            short study chooses it by validation samples, and the same call goes on after an interruption.
         callbacks: additional callbacks of the trainer.
         progress: whether to print progress; None: in terminals and notebooks.
         keys: any other key of the configuration (`tutelage distill --help`).
@@ -69,11 +72,23 @@ def distill(
     """
     more: dict[str, Any] = {**keys}
     provided, overrides = separate_objects(student, teacher, data, method, callbacks, more)
+    if auto.is_requested(overrides):
+        return _choose_and_distill(overrides | more, provided, progress)
     config = check(overrides | more)
     if provided.method is not None:
         config.method = [term_spec(term) for term in Terms.from_method(provided.method).named_terms().values()]
     with _with_progress(provided, config.seeds, progress) as watched:
         return open_run(runs.Run(config, watched).fit(), provided.student)
+
+
+def _choose_and_distill(keys: Mapping[str, Any], provided: Provided, progress: bool | None) -> FinishedRun:
+    """Choose the method of a run, or read the choice, and train it, or the rest of it."""
+    from tutelage.runs.progress import ProgressDisplay
+
+    shown = ProgressDisplay().watched if progress is None else progress
+    config, needed = auto.Choice.begin(keys, provided, print_lines if shown else bool).run()
+    with _with_progress(needed, config.seeds, progress) as watched:
+        return open_run(resuming.begin_or_resume(config, watched), provided.student)
 
 
 @contextmanager
@@ -94,9 +109,14 @@ def train(
     data: Any = "digits",
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
+    *,
+    teacher: Any = None,
+    method: Any = None,
     **keys: Unpack[RunKeys],
 ) -> FinishedRun:
     """Train a network without a teacher: a baseline, or the teacher of later runs.
+
+    With method="auto" and a teacher it is `distill`: a short study chooses whether and how the teacher teaches.
 
     Example:
         >>> import tempfile, tutelage
@@ -107,8 +127,11 @@ def train(
         >>> run.result["student"]["parameters"]
         496
     """
-    for key in ("student", "teacher", "method"):
-        if key in keys:
+    given = {"student": keys.get("student"), "teacher": teacher, "method": method}
+    if auto.is_requested(given) and given["student"] is None:
+        return distill(model, teacher, data, method, callbacks, progress, **keys)
+    for key, value in given.items():
+        if value is not None:
             raise ConfigError(f"train: {key}=…: it trains one network, model=, by the labels; distill has a {key}.")
     return distill(model, "none", data, None, callbacks, progress, **keys)
 

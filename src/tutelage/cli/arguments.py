@@ -35,6 +35,14 @@ def read_config(arguments: Sequence[str] | None, **values: Any) -> Config:
     return schema.read(file, pairs, **values)
 
 
+def read_keys(arguments: Sequence[str] | None) -> dict[str, Any]:
+    """Read the keys from command-line arguments, unchecked; later ones win."""
+    from tutelage.config import parsing, schema
+
+    file, pairs = split_file(arguments or [])
+    return (parsing.read_file(file, schema.key_types()) if file is not None else {}) | schema.parse_pairs(pairs)
+
+
 def split_file(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Split the arguments into the configuration file, if the first names one, and the key=value pairs."""
     first = arguments[0] if arguments else ""

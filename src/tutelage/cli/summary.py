@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from tutelage.config import schema
 from tutelage.config.schema import Config
 from tutelage.runs.finished_run import FinishedRun, open_run
 from tutelage.runs.inputs import Provided
 from tutelage.runs.progress import ProgressDisplay
+from tutelage.runs.resuming import begin_or_resume
 from tutelage.runs.run import Run
 from tutelage.runs.summary import describe_result, interval, roles
+from tutelage.study import auto
 from tutelage.utils.console import format_duration, format_metric, format_number, print_lines, print_table
 
 
-def run(config: Config) -> None:
-    """Run the configuration with a progress display, then print the summary."""
+def run_keys(keys: Mapping[str, Any]) -> None:
+    """Run the configuration of these keys with a progress display, then print the summary; method=auto is chosen first.
+
+    Raises: ConfigError that lists all faults.
+    """
+    if auto.is_requested(keys):
+        config, _ = auto.Choice.begin(keys, notify=print_lines).run()
+        run(config, begin_or_resume)
+    else:
+        run(schema.check(keys))
+
+
+def begin(config: Config, provided: Provided) -> Path:
+    """Run a configuration in a new folder; return it."""
+    return Run(config, provided).fit()
+
+
+def run(config: Config, fit: Callable[[Config, Provided], Path] = begin) -> None:
+    """Run the configuration with a progress display, then print the summary; fit: what runs it."""
     with ProgressDisplay(config.seeds) as progress:
-        folder = Run(config, Provided(callbacks=(progress,))).fit()
+        folder = fit(config, Provided(callbacks=(progress,)))
     print_summary(open_run(folder))
 
 

@@ -82,6 +82,8 @@ class Keys(TypedDict, total=False):
     streams: dict[Literal["unlabelled", "target"], StreamSpec]
     """training data whose labels aren't used, beside the labelled of data: unlabelled and target (of another
     domain, which is evaluated if it has labels), each {source: …, share: part of a batch}"""
+    chosen_by: str | None
+    """file of the choice that named the method and the teacher; method=auto sets it"""
     weight: Literal["auto", "paper"]
     """the weights that the method doesn't name: those with which losses of features and relations have the share of
     the gradient that they have in the literature's protocol, or the published numbers (paper)"""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from tutelage import recipes
 from tutelage.config.kinds import Method, Spec
 from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
+
+AUTO = "auto"
+"""The method that a study chooses; no configuration of a run has it."""
 
 TERM = re.compile(r"\s*(?:([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*\*)?\s*([A-Za-z][\w-]*)\s*")
 
@@ -64,6 +69,17 @@ def refuse_terms(method_specs: Iterable[Spec]) -> None:
         Terms.from_method(terms)
 
 
+def choice_faults(file: str, method: Method) -> Iterator[str]:
+    """Yield why a file isn't the choice of a method, or of another one than the configuration's."""
+    try:
+        chosen = json.loads(Path(file).read_text(encoding="utf-8"))["config"]["method"]
+    except (OSError, ValueError, KeyError, TypeError):
+        yield f"chosen_by={file}: expected the choice.json that method=auto wrote: leave chosen_by out"
+        return
+    if term_specs(chosen) != term_specs(method):
+        yield f"chosen_by={file}: it chose method={chosen}, not {method}: leave chosen_by out"
+
+
 def method_support(entry: registry.CatalogueEntry) -> str:
     """Return "yes" if runs take this loss as a method, or else the keys or the outputs ("values") that it needs.
 
@@ -81,5 +97,7 @@ def method_support(entry: registry.CatalogueEntry) -> str:
 
 def unknown_method(name: str) -> str:
     """Return the error message for an unknown method, with near names."""
+    if name == AUTO:
+        return "method=auto: a study chooses it, in `tutelage distill`, `train` and `check`: here, name a method."
     known = [*registry.catalogue("losses"), *recipes.names()]
     return unknown("method", name, known, "tutelage list losses` and `tutelage list recipes")

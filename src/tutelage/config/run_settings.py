@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from tutelage.config.kinds import (
     TaskSpec,
     TeacherSpec,
 )
+from tutelage.config.methods import choice_faults
 from tutelage.settings import TrainerSettings
 from tutelage.utils.key_types import (
     ChangesOnResume,
@@ -61,7 +63,10 @@ class RunSettings(TrainerSettings):
         "another domain, which is evaluated if it has labels), each {source: …, share: part of a batch}",
     )
     method: Annotated[Method, InBaseline(None)] = Field(
-        "kd", description="loss, sum (kd+0.5*at), recipe, or list of terms"
+        "kd", description="loss, sum (kd+0.5*at), recipe, or list of terms; auto: a short study chooses a loss"
+    )
+    chosen_by: Annotated[RunWide[ChangesOnResume[NameOrPath | None]], InBaseline(None)] = Field(
+        None, description="file of the choice that named the method and the teacher; method=auto sets it"
     )
     weight: Literal["auto", "paper"] = Field(
         "auto",
@@ -263,3 +268,9 @@ class RunSettings(TrainerSettings):
     log: RunWide[ChangesOnResume[list[Literal["tensorboard", "mlflow", "wandb"]]]] = Field(
         [], description="additional loggers"
     )
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield a sentence for each set of keys that contradict each other."""
+        yield from super().contradictions()
+        if self.chosen_by is not None:
+            yield from choice_faults(self.chosen_by, self.method)

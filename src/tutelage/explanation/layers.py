@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.data.data_module import DataModule
-from tutelage.errors import ModelError
+from tutelage.errors import DataError, ModelError
 from tutelage.explanation.base import Explanation, NotApplicable, Words
 from tutelage.explanation.opened_run import OpenedRun
 from tutelage.nn.feature_extractor import FeatureExtractor, eval_no_grad
@@ -92,7 +92,7 @@ def figures(opened: OpenedRun) -> list[Explanation]:
 
 def profile_of(opened: OpenedRun, network: nn.Module) -> ModelProfile:
     """Return the profile of a network, a teacher's as it gets the batch."""
-    batch = next(iter(opened.batches(opened.part("test", 2)[0], "test", network)))
+    batch = next(iter(opened.batches(opened.part("train", 2)[0], "train", network)))
     return network.profile(batch) if isinstance(network, Teacher) else profile_model(network, batch)
 
 
@@ -143,12 +143,8 @@ def _similarity(opened: OpenedRun, role: str, grams: Mapping[str, Mapping[str, T
 
 def _quality(opened: OpenedRun, profiles: Mapping[str, ModelProfile]) -> Explanation:
     """Return the quality of both networks' stages, and the pair that it would choose."""
-    measured = {
-        role: {stage.name: _measure(opened, opened.networks[role][0], stage.name) for stage in profiles[role].stages}
-        for role in ("teacher", "student")
-    }
-    best = max(measured["teacher"], key=lambda name: measured["teacher"][name].value)
-    student = _partner(profiles, best)
+    measured = {role: _measure_stages(opened, role, profiles[role]) for role in ("teacher", "student")}
+    student, best = _best_pair(profiles, measured["teacher"])
     used = read_phase(opened.folder / opened.phase.name / "phase.json").get("pairs", [])
     rows = [
         [f"{opened.labels[role]}: {name}", *map(format_decimal, (q.value, q.separation, q.information, q.efficiency))]
@@ -159,6 +155,31 @@ def _quality(opened: OpenedRun, profiles: Mapping[str, ModelProfile]) -> Explana
     values = {role: {n: {"Q": q.value, **vars(q)} for n, q in of_role.items()} for role, of_role in measured.items()}
     head = ["Layer", "Q", "Separation", "Information", "Efficiency"]
     return QUALITY.as_table(head, rows, values | {"chosen": [student, best], "compared": used}, reading)
+
+
+def choose_pair(opened: OpenedRun) -> tuple[str, str] | None:
+    """Return the student's and the teacher's layer that the quality measure chooses; None if it can't be taken.
+
+    It needs labels of classes, and stages in both networks.
+    """
+    profiles = {role: profile_of(opened, networks[0]) for role, networks in opened.networks.items()}
+    has_stages = all(profile.stages for profile in profiles.values())
+    if not has_stages or opened.task.response_kind != "classes" or opened.data.train.labels is None:
+        return None
+    try:
+        return _best_pair(profiles, _measure_stages(opened, "teacher", profiles["teacher"]))
+    except (DataError, ModelError):  # too few samples of a class, or layers without a row for each sample
+        return None
+
+
+def _measure_stages(opened: OpenedRun, role: str, profile: ModelProfile) -> dict[str, KnowledgeQuality]:
+    network = opened.networks[role][0]
+    return {stage.name: _measure(opened, network, stage.name) for stage in profile.stages}
+
+
+def _best_pair(profiles: Mapping[str, ModelProfile], teacher: Mapping[str, KnowledgeQuality]) -> tuple[str, str]:
+    best = max(teacher, key=lambda name: teacher[name].value)
+    return _partner(profiles, best), best
 
 
 def _partner(profiles: Mapping[str, ModelProfile], layer: str) -> str:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tutelage.report import summary_sections, training_sections, usage
+from tutelage.report import choice_section, summary_sections, training_sections, usage
 from tutelage.report.components import MissingDataError, Section, escape_breakable, escape_text
 from tutelage.report.run_record import RunRecord
 from tutelage.utils.files import write_text
@@ -26,6 +26,9 @@ BEFORE: Builders = {
     "Losses and gradients": training_sections.losses,
 }
 """The sections before those of the task."""
+
+CHOICE: Builders = {"How the method was chosen": choice_section.choice}
+"""The section of a run whose method was chosen by method=auto."""
 
 AFTER: Builders = {
     "Costs": summary_sections.costs,
@@ -56,6 +59,7 @@ def render(run: RunRecord, task_sections: Builders) -> str:
     """Render the page; the same run gives the same text."""
     has_teacher = run.summary("teacher") or run.phases_with_role("teacher")
     tone, badge, sentence = summary_sections.verdict(run)
+    before = {**BEFORE, **(CHOICE if run.result.get("choice") else {})}
     return (
         page_templates()
         .get_template("page.html.j2")
@@ -68,7 +72,7 @@ def render(run: RunRecord, task_sections: Builders) -> str:
             tone=tone,
             badge=badge,
             sentence=sentence,
-            sections=_sections(run, {**BEFORE, **task_sections, **AFTER}),
+            sections=_sections(run, {**before, **task_sections, **AFTER}),
             explained=(run.path / "explain.html").is_file(),
             version=run.environment.get("tutelage"),
         )

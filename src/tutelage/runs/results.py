@@ -46,10 +46,19 @@ def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[st
     result["gain"] = _gain(result, task)
     teacher, baseline = ((result[role] or {}).get(task.metric) for role in ("teacher", "baseline"))
     result["teacher_is_worse"] = is_worse(teacher, baseline, task.higher_is_better)
+    result["choice"] = read_choice(config)
     result["chosen"] = "best on validation" if config.keep == "best" else "last epoch"
     checksums.write_recorded(folder / "result.json", json.dumps(result, indent=1))
     examples.write(folder, data)
     return result
+
+
+def read_choice(config: Config) -> dict[str, Any] | None:
+    """Return how the method was chosen, without the configuration; None if nothing chose it."""
+    if config.chosen_by is None:
+        return None
+    choice = json.loads(checksums.read_verified(Path(config.chosen_by)))
+    return {key: value for key, value in choice.items() if key != "config"}
 
 
 def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from tutelage.config import parsing, stages
 from tutelage.config.schema import Config, check, key_types, resumable_keys
 from tutelage.data.loading import is_name
 from tutelage.errors import CheckpointError, ConfigError, shown
+from tutelage.runs.folder import BEGUN, CHOICE
 from tutelage.runs.inputs import Provided
 from tutelage.runs.networks import join_first
 from tutelage.runs.run import RESUMABLE_ROLES, Run
@@ -75,6 +76,9 @@ def read_begun(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, dict[s
 
     Raises: CheckpointError if it isn't a run folder, or is torn; ConfigError if the changes don't fit.
     """
+    begun = folder / CHOICE / "auto.yaml"
+    if begun.is_file() and not (folder / BEGUN).is_file():
+        raise CheckpointError(f"{folder}: its method isn't chosen yet: `tutelage distill {begun}` goes on.")
     for name in ("config.yaml", "environment.json"):
         if not (folder / name).is_file():
             raise CheckpointError(

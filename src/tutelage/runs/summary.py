@@ -26,7 +26,8 @@ def roles(result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def describe_result(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the verdict, its caveats, and a warning if the teacher is worse than the student alone."""
+    """Yield how the method was chosen, the verdict, its caveats, and a warning if the teacher is worse than alone."""
+    yield from (result.get("choice") or {}).get("reasons", [])
     if gain := result["gain"]:
         yield _verdict(result, gain)
         if caveat := interval_caveat(gain["values"]):

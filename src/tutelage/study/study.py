@@ -78,12 +78,14 @@ class Study:
 
     # the loop
 
-    def run(self, watch: Watch = lambda trial, ended, all_trials: None) -> list[StoredTrial]:
-        """Run all trials that aren't done, and return all.
+    def run(
+        self, watch: Watch = lambda trial, ended, all_trials: None, engine: Engine | None = None
+    ) -> list[StoredTrial]:
+        """Run all trials that aren't done, and return all; engine: what runs them in place of the settings' engine.
 
         Raises: Interrupted after Ctrl-C; what was finished is kept.
         """
-        engine = engines.find(self.settings.engine).load()(
+        engine = engine or engines.find(self.settings.engine).load()(
             self.settings.processes, self.settings.threads, self.folder / "logs"
         )
         running: set[str] = set()
@@ -164,10 +166,10 @@ class Study:
 
     def _rungs(self, trials: Mapping[str, StoredTrial], places: int) -> list[int] | None:
         """Return the epochs at which methods may stop; None if they aren't known yet: kd and alone come first."""
-        if self.settings.budget is None:
-            return []
         if (rungs := self.store.get("rungs")) is not None:
             return list(rungs)
+        if self.settings.budget is None:
+            return []
         whole = [trial for trial in trials.values() if not halving.may_stop(trial)]
         if any(trial.state in ("waiting", "running") for trial in whole):
             return None

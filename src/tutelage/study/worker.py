@@ -28,6 +28,9 @@ from tutelage.study.stopping import HopelessTrial, MedianRule, StopHopeless
 from tutelage.training.callbacks import Callback
 from tutelage.training.events import EpochEnd
 
+NOTHING = Provided()
+"""No objects: a process of its own reads everything by name."""
+
 
 class PauseAfter(Callback):
     """Stops a run as Ctrl-C does, with all saved, once the student has trained for some epochs.
@@ -50,7 +53,7 @@ class PauseAfter(Callback):
             signal.raise_signal(signal.SIGTERM)
 
 
-def run(job: Job, provided: Provided = Provided()) -> Ended:  # noqa: B008 it is frozen
+def run(job: Job, provided: Provided = NOTHING) -> Ended:
     """Run, or resume, a job to its end or its pause; provided: the objects passed in place of names."""
     began, pause = time.process_time(), PauseAfter(job.pause)
     try:

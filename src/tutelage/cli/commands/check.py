@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tutelage.cli.arguments import Arguments, KeyValueCommand, read_config
+from tutelage.cli.arguments import Arguments, KeyValueCommand, read_keys
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
     from tutelage.data.data_module import DataModule
     from tutelage.runs.preflight import Trial
+    from tutelage.study.candidates import ChoicePlan
 
 app = typer.Typer(add_completion=False)
 MOST_STEPS = 10_000
@@ -29,6 +30,8 @@ Examples:
 
   tutelage check study.yaml
 
+  tutelage check teacher=runs/big student=resnet8x4 method=auto      also tells what would be tried
+
   tutelage check study.yaml steps=20      also trains a copy of the student for 20 steps
 
   tutelage check study.yaml draw=batch.html      also draws an augmented training batch with its targets
@@ -39,13 +42,20 @@ Examples:
 def check(arguments: Arguments = None) -> None:
     """Check the run and print the findings."""
     own = {key: [arg for arg in arguments or [] if arg.startswith(f"{key}=")] for key in ("steps", "draw")}
-    config = read_config([arg for arg in arguments or [] if arg not in own["steps"] + own["draw"]])
+    keys = read_keys([arg for arg in arguments or [] if arg not in own["steps"] + own["draw"]])
     steps = _step_count(own["steps"][-1]) if own["steps"] else 0
     page = _page(own["draw"][-1]) if own["draw"] else None
-    from tutelage.runs import preflight
+    from tutelage.config import schema
+    from tutelage.runs import preflight, results
+    from tutelage.study import auto
     from tutelage.utils.console import print_lines
 
+    plan = auto.preview(keys) if auto.is_requested(keys) else None
+    config = schema.check(keys if plan is None else {**keys, "method": plan.candidates[0].method})
     trial = preflight.check(config, steps, page)
+    if plan is not None:
+        _print_plan(plan, trial, config.batch_size)
+    print_lines(*(results.read_choice(config) or {}).get("reasons", []))
     if page is not None:
         print_lines(f"a training batch is drawn in {page}")
     _print_data(trial)
@@ -57,6 +67,24 @@ def check(arguments: Arguments = None) -> None:
     _print_findings(trial)
     if any(finding.level == "error" for finding in trial.findings):
         raise typer.Exit(1)
+
+
+def _print_plan(plan: ChoicePlan, trial: Trial, batch_size: int) -> None:
+    """Print what method=auto would try, and its cost; what follows is of the first of these losses."""
+    from tutelage.utils.console import format_duration, print_lines, print_table
+
+    rows = [("the student alone", "labels"), *((each.name, each.kind) for each in plan.candidates)]
+    print_table("method=auto would try", ("candidate", "compares"), rows)
+    print_lines(*(f"  not {name}: {reason}" for name, reason in plan.left_out.items()))
+    seconds = format_duration(plan.cost * trial.data.steps(batch_size) * trial.step)
+    stops = " and ".join(map(str, plan.rungs))
+    print_lines(
+        f"{plan.epochs} epochs, {plan.seeds} seeds"
+        + (f", the worse half of the losses stops after {stops}" if stops else "")
+        + f": at most {plan.cost} epochs, about {seconds}, {plan.cost / plan.whole:.0%} of training every candidate",
+        f"layers of one pair: chosen by their quality, once the teacher is trained; below, method={rows[1][0]}",
+        "",
+    )
 
 
 def _step_count(argument: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tutelage.cli.arguments import Arguments, KeyValueCommand, read_config
+from tutelage.cli.arguments import Arguments, KeyValueCommand, read_keys
 
 app = typer.Typer(add_completion=False)
 
@@ -19,13 +19,15 @@ Examples:
   tutelage distill teacher=runs/big student=timm:mobilenetv4_conv_small data=folder:photos method=kd+0.5*at
 
   tutelage distill study.yaml epochs=5 device=cpu
+
+  tutelage distill teacher=runs/big student=cnn4 method=auto      chooses the method by short trainings first
 """
 
 
 @app.command(cls=KeyValueCommand, help=EXAMPLES)
 def distill(arguments: Arguments = None) -> None:
     """Run the configuration with a progress display, then print the summary."""
-    config = read_config(arguments)
-    from tutelage.cli.summary import run
+    keys = read_keys(arguments)
+    from tutelage.cli.summary import run_keys
 
-    run(config)
+    run_keys(keys)

@@ -19,14 +19,16 @@ class InProcess(Engine):
         self.waiting.append(job)
 
     def ended(self, wait: float) -> list[Ended]:
-        """Run the job, and return how it ended.
+        """Run the jobs that wait, and return how they ended.
 
-        Raises: Interrupted after Ctrl-C.
+        Raises: Interrupted after Ctrl-C; what was trained is kept.
         """
-        ended = worker.run(self.waiting.pop(), self.provided)
-        if ended.state == "lost":
-            raise Interrupted(ended.reason)
-        return [ended]
+        jobs, self.waiting = self.waiting, []
+        ends = [worker.run(job, self.provided) for job in jobs]
+        if stopped := [end.reason for end in ends if end.state == "lost"]:
+            raise Interrupted(stopped[0])
+        return ends
 
     def close(self) -> None:
-        """Do nothing: no job outlives `ended`."""
+        """Forget jobs that haven't begun."""
+        self.waiting = []
