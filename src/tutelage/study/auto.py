@@ -31,11 +31,11 @@ from tutelage.runs.plan import needs_training, teacher_overrides
 from tutelage.runs.resuming import begin_or_resume
 from tutelage.study import candidates, chosen
 from tutelage.study.candidates import ChoicePlan
+from tutelage.study.engines.in_process import InProcess
 from tutelage.study.plan import KD, OF_TRAINING
 from tutelage.study.settings import OF_STUDY, SINGULAR, StudySettings
 from tutelage.study.store import StoredTrial
 from tutelage.study.study import Study
-from tutelage.study.engines.in_process import InProcess
 from tutelage.study.tuning import SEALED
 from tutelage.utils import checksums
 from tutelage.utils.console import format_duration, format_metric
