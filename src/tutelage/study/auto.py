@@ -10,7 +10,7 @@ import json
 import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -146,7 +146,8 @@ class Choice:
         plan = self._plan(keys)
         self.notify(f"{len(plan.candidates)} losses and the student alone, {plan.epochs} epochs, {plan.seeds} seeds")
         study = self._study(keys, plan)
-        trials = study.run(self._watch, InProcess(self.provided))
+        with closing(study.store):
+            trials = study.run(self._watch, InProcess(self.provided))
         task = self.inputs.task
         choice = chosen.conclude(plan, trials, task.metric, task.higher_is_better, self.config.epochs)
         method = choice["method"]

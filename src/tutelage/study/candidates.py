@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -110,8 +111,9 @@ def plan(inputs: RunInputs, pair: Sequence[str] = ()) -> ChoicePlan:
                 found.append(candidate)
         candidates += found
     if not candidates:
+        name, reason = next(iter(left_out.items()))
         raise ConfigError(
-            f"method=auto: no loss fits this run; {KD}: {left_out[KD]} Name a method (`tutelage list losses`)."
+            f"method=auto: no loss fits this run; {name}: {reason} Name a method (`tutelage list losses`)."
         )
     return _with_lengths(inputs.config, candidates, left_out, pair)
 
@@ -144,7 +146,7 @@ def _with_lengths(
     costs = {epochs: seeds * _cost(epochs, names) for epochs in range(1, config.epochs + 1)}
     fitting = [epochs for epochs, cost in costs.items() if cost <= SHARE * whole]
     if not fitting:
-        fewest = next(n for n in range(1, costs[1] + 1) if costs[1] <= SHARE * n * (len(names) + 1) * config.seeds)
+        fewest = math.ceil(costs[1] * config.epochs / (SHARE * whole))
         raise ConfigError(
             f"epochs={config.epochs}: too few for a choice by trainings that together cost {SHARE:.0%} of training "
             f"every candidate: epochs={fewest} or more, or name a method."
