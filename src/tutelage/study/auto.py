@@ -238,11 +238,9 @@ def read(keys: Mapping[str, Any], provided: Provided) -> tuple[Config, Provided]
 
     Raises: ConfigError that lists all faults.
     """
-    config = schema.check({**keys, "method": KD})
-    faults = list(_faults(config, provided))
-    if faults:
+    if faults := list(_faults(schema.check({**keys, "method": None}), provided)):
         raise ConfigError("\n".join(f"method=auto: {fault}." for fault in faults))
-    return config, provided
+    return schema.check({**keys, "method": KD}), provided
 
 
 def _faults(config: Config, provided: Provided) -> Iterator[str]:
