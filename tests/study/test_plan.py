@@ -109,6 +109,32 @@ def test_cached_teachers_are_shared_by_seeds_and_methods_where_they_can_be() -> 
     assert not [trial for trial in mixed if trial.fault or "cache" in trial.keys]
 
 
+def test_schemes_that_hold_samples_out_have_a_cache_of_their_own_and_changing_teachers_none() -> None:
+    trials = plan(methods=["at", "distpro", "metadistil"], seeds=1)
+    caches = {trial.method: trial.keys.get("cache") for trial in trials if trial.role == "method"}
+    assert caches["kd"] == caches["at"] != caches["distpro"]
+    assert caches["metadistil"] is None
+    assert not any(trial.fault for trial in trials)
+
+
+def test_assistants_lie_between_the_models_of_the_study() -> None:
+    (takd,) = [t for t in plan(methods=["takd"], teachers=["cnn32"], seeds=1) if t.method == "takd"]
+    assert not takd.fault
+    assert [stage["name"] for stage in takd.keys["stages"]] == ["assistant", "student"]
+    assert takd.keys["stages"][0]["student"] == "cnn8"
+    assert str(takd.keys["teacher"]).startswith(TRIAL)
+
+
+def test_plain_kd_is_the_squared_error_where_outputs_are_not_logits(tmp_path: Path) -> None:
+    rows = ["x,y", *(f"{n % 7},{n % 5}.5" for n in range(60))]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    table = {"data": f"csv:{tmp_path / 'table.csv'}", "target": "y", "students": ["mlp-4"], "teachers": ["mlp-8"]}
+    trials = plan(methods=["output_l1"], seeds=1, **table)
+    (kd,) = [trial for trial in trials if trial.method == "kd"]
+    assert kd.keys["method"] == "logit_mse"
+    assert next(t.keys["method"] for t in plan(seeds=1) if t.method == "kd") == "kd"
+
+
 def test_a_method_is_a_name_a_sum_a_recipe_or_keys() -> None:
     entries = ["kd+0.5*at", "dml", {"name": "hot", "method": [{"name": "kd", "temperature": 8}], "lr": 0.02}]
     hot = next(trial for trial in plan(methods=entries, seeds=1) if trial.method == "hot")
