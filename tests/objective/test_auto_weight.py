@@ -18,7 +18,7 @@ from tutelage.utils import registry
 
 
 def settled(method, weight="auto", epochs=12):
-    terms = Terms.from_method(method, CE(), weight=weight)
+    terms = Terms.from_method(method, CE(), full_task_loss=weight == "auto")
     terms.settle(weight, epochs, steps=PROTOCOL_STEPS)
     return terms.named_terms()
 
@@ -47,7 +47,7 @@ def test_a_weight_that_is_left_open_follows_the_share_and_a_named_one_stays():
 
 
 def test_without_a_supervised_term_the_published_weight_stays():
-    terms = Terms.from_method(AT(), weight="auto")
+    terms = Terms.from_method(AT())
     terms.settle("auto", 12, 240)
     assert terms.named_terms()["at"].weight == AT.default_weight
 

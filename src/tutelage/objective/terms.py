@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from itertools import chain
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +52,7 @@ class Terms(nn.ModuleDict):
         method: Method | None,
         task_loss: Loss | None = None,
         initial_state: Mapping[str, Tensor] | None = None,
-        weight: Literal["auto", "paper"] = "paper",
+        full_task_loss: bool = False,
     ) -> Terms:
         """Return the terms of a loss, a sum of losses or a list.
 
@@ -61,13 +61,13 @@ class Terms(nn.ModuleDict):
             task_loss: the task's loss, which is added with the weight that the method's paper gives it, unless the
                 method has a supervised loss itself.
             initial_state: the state from which terms start, as in the constructor.
-            weight: "paper", or "auto": where no other term trains the response, the task loss has the weight 1, also if
-                the paper has less of it, or none.
+            full_task_loss: whether the task loss has the weight 1 where no other term trains the response, also if the
+                paper has less of it, or none.
 
         Raises: ConfigError that lists the faults of all terms.
         """
         terms = terms_from_method(method)
-        task_loss_weight = _task_loss_weight(terms, weight)
+        task_loss_weight = _task_loss_weight(terms, full_task_loss)
         if task_loss is not None and task_loss_weight and all(term.loss.needs_teacher for term in terms):
             terms.insert(0, Term(task_loss, task_loss_weight))
         names: dict[str, Term] = {}
@@ -273,13 +273,12 @@ class Terms(nn.ModuleDict):
         return {name: weight for name, weight in current.items() if weight is not None}
 
 
-def _task_loss_weight(terms: Sequence[Term], weight: str) -> float:
+def _task_loss_weight(terms: Sequence[Term], is_full: bool) -> float:
     """Return the weight of the task loss beside these terms."""
     published = max((term.task_loss_weight for term in terms), default=1.0)
     is_named = any(term.given["task_loss_weight"] is not None for term in terms)
-    if is_named or weight == "paper" or any(term.request.compares == "response" for term in terms):
-        return published
-    return 1.0  # nothing else trains the response
+    trained = any(term.request.compares == "response" for term in terms)
+    return published if is_named or trained or not is_full else 1.0
 
 
 def request_unless_named(student: Sequence[str], teacher: Sequence[str]) -> Requests:

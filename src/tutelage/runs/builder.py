@@ -46,7 +46,8 @@ class RunBuilder:
         own = provided is not None and config.method == self.inputs.config.method
         method = copy.deepcopy(provided) if own else term_specs(config.method)  # phases and peers share nothing
         weight = "paper" if config.sharded else config.weight  # sharded, no gradients are measured
-        terms = Terms.from_method(method, task_loss, first, weight)
+        is_response = self.inputs.task.response_kind in ("embedding", "features")  # losses of embeddings train it
+        terms = Terms.from_method(method, task_loss, first, weight == "auto" and not is_response)
         if config.class_weights is not None and task_loss is not None:
             _refuse_unweighted(terms, task_loss)
         steps = config.epochs * self.inputs.data_with(config).steps(config.batch_size)

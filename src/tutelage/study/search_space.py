@@ -180,10 +180,17 @@ class SearchSpace:
 
     def own_values(self) -> Point:
         """Return the configuration's own values, or its losses' defaults, where the space has them."""
-        terms = [term_spec(term_from_spec(spec)) for spec in term_specs(self.base["method"])]
+        terms = [_own_term(spec, self.base["weight"]) for spec in term_specs(self.base["method"])]
         values = {path: value_at(self.base, path) for path in self.parameters}
         values |= {path: value_at({"method": terms}, path) for path in values if path.startswith("method.")}
         return {path: value for path, value in values.items() if self.parameters[path].contains(value)}
+
+
+def _own_term(spec: Keys, weight: str) -> dict[str, Any]:
+    """Return a term with its loss's defaults, and with its weight if that is a number."""
+    term = term_from_spec(spec)
+    term.settle(weight == "auto", epochs=1, steps=1)
+    return {"weight": term.weight if isinstance(term.weight, float) else None} | term_spec(term)
 
 
 def describe(point: Keys) -> str:
