@@ -21,7 +21,7 @@ from tutelage.study.store import Store
 
 METHODS = ["kd", "dkd", "dist", "nkd", "at", "fitnet", "rkd_distance", "pkt"]
 KEYS: dict[str, Any] = {
-    "data": "digits", "limit": 320, "device": "cpu", "epochs": 12, "views": 3, "seeds": 1, "processes": 1,
+    "data": "digits", "limit": 640, "device": "cpu", "epochs": 20, "views": 3, "seeds": 1, "processes": 1,
 }  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--student", default="resnet8x4")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
-        keys = {"model": args.teacher, "data": "digits", "limit": 320, "device": "cpu", "epochs": 2}
+        keys = {"model": args.teacher, "data": "digits", "limit": 640, "device": "cpu", "epochs": 2}
         tutelage.train(**keys, out=f"{root}/teacher")
         networks = {"students": [args.student], "teachers": [f"{root}/teacher"]}
         cached = seconds(Path(root) / "cached", True, **networks)

@@ -2,7 +2,7 @@
 
     python bench/kill_study.py [--kills 5]
 
-The study is killed by SIGKILL with all its workers, wherever it is, and goes on when it is called again.
+The study is killed by SIGKILL with all its workers whenever two more trials are done, and goes on when it is called.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import measure
 from tutelage.study.store import Store
 
 WORDS = [
-    "data=digits", "limit=160", "epochs=6", "teacher_epochs=3", "device=cpu", "seeds=2", "students=[cnn2]",
+    "data=digits", "limit=160", "epochs=6", "teacher_epochs=3", "device=cpu", "seeds=3", "students=[cnn2]",
     "teachers=[cnn4]", "methods=[at, dml, ps_kd, reviewkd]", "processes=2", "checkpoint_every=0",
 ]  # fmt: skip
 
@@ -43,6 +43,11 @@ def figures(out: Path) -> dict[tuple[str, str, int], Any]:
     }
 
 
+def ended(out: Path) -> int:
+    """Return the number of trials that are done; 0 for a study that hasn't begun."""
+    return sum(state == "done" for state, _ in figures(out).values()) if (out / "study.db").exists() else 0
+
+
 def main() -> None:
     """Run both studies, and count the figures that differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -50,18 +55,18 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         whole, killed = Path(root) / "whole", Path(root) / "killed"
-        started = time.monotonic()
         begin(whole).wait()
-        seconds, draw = time.monotonic() - started, random.Random(0)
+        draw = random.Random(0)
         for number in range(args.kills):
-            process = begin(killed)
-            time.sleep(5 + draw.random() * seconds / args.kills)
+            before, process = ended(killed), begin(killed)
+            while process.poll() is None and ended(killed) < before + 2:
+                time.sleep(0.05)
+            time.sleep(draw.random())
             alive = process.poll() is None
             if alive:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            done = sum(state == "done" for state, _ in figures(killed).values()) if killed.exists() else 0
-            print(f"kill {number + 1}: {'in the middle' if alive else 'it had ended'}, {done} trials done")
+            print(f"kill {number + 1}: {'in the middle' if alive else 'it had ended'}, {ended(killed)} trials done")
         begin(killed).wait()
         first, second = figures(whole), figures(killed)
     differing = sum(first.get(key) != second.get(key) for key in {**first, **second})
