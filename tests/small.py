@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from tutelage import data as datasets
 from tutelage import models
@@ -191,3 +192,21 @@ def rings_and_stars(path: Path, graphs: int = 80, **changes: np.ndarray) -> str:
     arrays = {"x": x.astype(np.float32), "edges": np.array(edges), "sizes": sizes, "y": y}
     np.savez(path, **{name: value for name, value in (arrays | changes).items() if value is not None})
     return f"graphs:{path}"
+
+
+class Watched(Dataset):
+    """Noise of three classes; a split raises unless the choice is written down."""
+
+    classes = ("a", "b", "c")
+
+    def __init__(self, count: int, choice: Path | None = None) -> None:
+        self.x = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(count))
+        self.choice, self.reads = choice, 0
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, int]:
+        assert self.choice is None or self.choice.exists(), "test was read before the choice"
+        self.reads += 1
+        return self.x[number], number % 3

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
-from torch.utils.data import Dataset
+from small import Watched
 from typer.testing import CliRunner
 
 import tutelage
@@ -33,24 +32,6 @@ DIGITS = SMALL | {"data": "digits", "student": "cnn2", "teacher": "cnn4", "teach
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "GROUPS", FEW)
-
-
-class Watched(Dataset):
-    """Noise of three classes; a split raises unless the choice is written down."""
-
-    classes = ("a", "b", "c")
-
-    def __init__(self, count: int, choice: Path | None = None) -> None:
-        self.x = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(count))
-        self.choice, self.reads = choice, 0
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, int]:
-        assert self.choice is None or self.choice.exists(), "test was read before the choice"
-        self.reads += 1
-        return self.x[number], number % 3
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from torch.utils.data import Dataset
+from small import Watched
 from typer.testing import CliRunner
 
 import tutelage
@@ -29,24 +28,6 @@ TAUGHT = {
     "teacher_epochs": 1,
     "search": {"lr": [0.01, 0.3, "log"], "method.kd.temperature": [1, 8]},
 }
-
-
-class Watched(Dataset):
-    """Noise of three classes; its test split raises unless the choice is written down."""
-
-    classes = ("a", "b", "c")
-
-    def __init__(self, count: int, choice: Path | None = None) -> None:
-        self.x = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(count))
-        self.choice, self.reads = choice, 0
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __getitem__(self, number: int):
-        assert self.choice is None or self.choice.exists(), "test was read before the choice"
-        self.reads += 1
-        return self.x[number], number % 3
 
 
 class WatchedValues(Watched):

@@ -40,7 +40,7 @@ def resume(path: str | Path, provided: Provided | None = None, changes: Mapping[
 def begin_or_resume(config: Config, provided: Provided) -> Path:
     """Run a configuration in its folder `out`, or the rest of it if it was begun there; return the folder."""
     folder = Path(str(config.out))
-    return resume(folder, provided) if (folder / "environment.json").exists() else Run(config, provided).fit()
+    return resume(folder, provided) if (folder / BEGUN).exists() else Run(config, provided).fit()
 
 
 def open_begun(folder: Path, config: Config, record: Mapping[str, Any], provided: Provided) -> Run:

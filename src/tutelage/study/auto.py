@@ -10,7 +10,7 @@ import json
 import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,18 +18,17 @@ from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 
 from tutelage.config import parsing, schema
 from tutelage.config.methods import AUTO
 from tutelage.config.named_parts import OFFLINE
 from tutelage.config.schema import Config
-from tutelage.errors import CheckpointError, ConfigError, Interrupted
+from tutelage.errors import ConfigError, Interrupted
 from tutelage.runs import folder as folders
 from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.plan import needs_training, teacher_overrides
 from tutelage.runs.resuming import begin_or_resume
-from tutelage.study import candidates, chosen
+from tutelage.study import candidates, choice_folder, chosen
 from tutelage.study.candidates import ChoicePlan
 from tutelage.study.engines.in_process import InProcess
 from tutelage.study.plan import KD, OF_TRAINING
@@ -37,7 +36,6 @@ from tutelage.study.settings import OF_STUDY, SINGULAR, StudySettings
 from tutelage.study.store import StoredTrial
 from tutelage.study.study import Study
 from tutelage.study.tuning import SEALED
-from tutelage.utils import checksums
 from tutelage.utils.console import format_duration, format_metric
 from tutelage.utils.key_types import FROZEN_ONLY
 
@@ -109,7 +107,7 @@ class Choice:
 
         Raises: Interrupted after Ctrl-C; the same call goes on.
         """
-        with self._locked():
+        with choice_folder.locked(self.folder, "choosing"):
             if not (self.folder / "choice.json").exists():
                 try:
                     self._choose()
@@ -119,23 +117,12 @@ class Choice:
             config = schema.check(self.read("choice.json")["config"])
         return config, self.provided if config.teacher is not None else replace(self.provided, teacher=None)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            with FileLock(self.folder / ".lock", timeout=0):
-                yield
-        except Timeout as error:
-            raise ConfigError(f"{self.folder}: another process is choosing here: wait for it.") from error
-
     def read(self, name: str) -> Any:
         """Return the content of a JSON file in the choice's folder.
 
         Raises: CheckpointError if it is torn or was altered.
         """
-        try:
-            return json.loads(checksums.read_verified(self.folder / name))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.folder / name} is missing or torn ({error}): begin a new run.") from error
+        return choice_folder.read(self.folder / name, "run")
 
     # the choice
 
@@ -154,7 +141,7 @@ class Choice:
         own = {"method": method, "out": str(self.run_folder), "chosen_by": str(self.folder / "choice.json")}
         final = keys | own if method is not None else keys | own | _without_teacher()
         content = choice | {"config": json.loads(json.dumps(final))}
-        checksums.write_recorded(self.folder / "choice.json", json.dumps(content, indent=1))
+        choice_folder.write(self.folder / "choice.json", content)
         for sentence in choice["reasons"]:
             self.notify(sentence)
 
@@ -176,7 +163,7 @@ class Choice:
             first = self.preview.candidates[0].method
             pair = candidates.measured_pair(config.model_copy(update={"method": first}), self.provided)
             plan = candidates.plan(replace(self.inputs, config=config), pair)
-            checksums.write_recorded(self.folder / "plan.json", json.dumps(plan.to_json(), indent=1))
+            choice_folder.write(self.folder / "plan.json", plan.to_json())
         return ChoicePlan.read(self.read("plan.json"))
 
     def _study(self, keys: Mapping[str, Any], plan: ChoicePlan) -> Study:

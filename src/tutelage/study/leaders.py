@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from tutelage.study.halving import may_stop, validation
-from tutelage.study.plan import ALONE, Planner, read_method
+from tutelage.study.plan import ALONE, Planner, name_of_method
 from tutelage.study.settings import StudySettings
 from tutelage.study.store import Store, StoredTrial
 from tutelage.study.trial import StudyTrial
@@ -40,5 +40,5 @@ def _gain(trial: StoredTrial, alone: StoredTrial | None, store: Store, epochs: i
 
 def trials_of(leaders: Collection[str], settings: StudySettings, keys: Mapping[str, Any]) -> list[StudyTrial]:
     """Return all trials that the leaders, kd and the students alone have with `leader_seeds` seeds."""
-    methods = [entry for entry in settings.methods if read_method(entry).name in leaders]
+    methods = [entry for entry in settings.methods if name_of_method(entry) in leaders]
     return Planner(settings.model_copy(update={"methods": methods, "seeds": settings.leader_seeds}), keys).trials()

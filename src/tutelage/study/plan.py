@@ -61,7 +61,8 @@ def read_method(entry: str | Mapping[str, Any], networks: Mapping[str, str] = NO
     Raises: ConfigError for an unknown loss or recipe, and options that it doesn't take.
     """
     spec: Spec = {"method": entry} if isinstance(entry, str) else dict(entry)
-    name = str(spec.pop("name", None) or spec.get("method") or spec.get("scheme"))
+    name = name_of_method(entry)
+    spec.pop("name", None)
     text, _, count = str(spec.get("method", "")).partition("@") if isinstance(spec.get("method"), str) else ("", "", "")
     if text:
         spec["method"] = text
@@ -73,6 +74,11 @@ def read_method(entry: str | Mapping[str, Any], networks: Mapping[str, str] = NO
     refuse_terms(terms)
     needy = any(registry.find_entry("losses", term["name"]).needs_teacher for term in terms)
     return Method(name, spec, *_teachers_of(spec if needy or "scheme" in spec else {"teacher": None} | spec, count))
+
+
+def name_of_method(entry: str | Mapping[str, Any]) -> str:
+    """Return the name that tables show of an entry of `methods`."""
+    return entry if isinstance(entry, str) else str(entry.get("name") or entry.get("method") or entry.get("scheme"))
 
 
 def _teachers_of(keys: Mapping[str, Any], count: str) -> tuple[int, bool]:

@@ -7,10 +7,9 @@ runs/x/  tune.yaml  trials.json  teacher/  trials/000/ …  each a run that can'
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,17 +17,16 @@ from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 
 from tutelage.config import parsing
 from tutelage.config.schema import Config, check
-from tutelage.errors import CheckpointError, ConfigError, Interrupted, TutelageError
+from tutelage.errors import ConfigError, Interrupted, TutelageError
 from tutelage.report import tuning_page
 from tutelage.runs.dry_run import dry_run
 from tutelage.runs.folder import make_run_folder, next_free_folder
 from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.plan import RunPlan
-from tutelage.study import engines
+from tutelage.study import choice_folder, engines
 from tutelage.study.engines.base import Engine, Job, Jobs, ListedJobs
 from tutelage.study.engines.in_process import InProcess
 from tutelage.study.optuna_search import OptunaSearch, TuningTrial, import_optuna
@@ -102,7 +100,7 @@ class Tuning:
 
     def run(self) -> Path:
         """Search, write the choice, judge it on test, write the page, and return the folder; go on where it stopped."""
-        with self._locked():
+        with choice_folder.locked(self.folder, "searching"):
             try:
                 if not (self.folder / "choice.json").exists():
                     self.search()
@@ -114,27 +112,16 @@ class Tuning:
         tuning_page.write(self.folder / "tuning.html", self.read("tuning.json"))
         return self.folder
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            with FileLock(self.folder / ".lock", timeout=0):
-                yield
-        except Timeout as error:
-            raise ConfigError(f"{self.folder}: another process is searching here: wait for it.") from error
-
     def read(self, name: str) -> Any:
         """Return the content of a JSON file in the folder.
 
         Raises: CheckpointError if it is torn or was altered.
         """
-        try:
-            return json.loads(checksums.read_verified(self.folder / name))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.folder / name} is missing or torn ({error}): begin a new search.") from error
+        return choice_folder.read(self.folder / name, "search")
 
     def write(self, name: str, content: Any) -> None:
         """Write a JSON file into the folder."""
-        checksums.write_recorded(self.folder / name, json.dumps(content, indent=1))
+        choice_folder.write(self.folder / name, content)
 
     # the search
 
