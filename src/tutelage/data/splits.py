@@ -7,9 +7,10 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -173,14 +174,19 @@ class InMemorySplit(Split):
             yield inputs, targets if targets is None or targets.is_floating_point() else targets.long()
 
     def fingerprint(self) -> str:
-        """Hash every input value, target and group."""
+        """Hash every input value, target and group; once, since nothing changes them."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         shapes: Any = _map_inputs(self.inputs, lambda x: tuple(x.shape[1:]))
         digest = hashlib.sha256(str(shapes).encode())
-        for inputs, targets in self.read(list(torch.arange(len(self))[:, None]), ViewSeed()):
-            for x in [inputs] if isinstance(inputs, Tensor) else inputs.values():
-                digest.update(x.numpy().data)
-            if targets is not None:
-                digest.update(targets.numpy().data)
+        for inputs, targets in self.read(list(torch.arange(len(self)).split(256)), ViewSeed()):
+            fields = [inputs] if isinstance(inputs, Tensor) else [*inputs.values()]
+            arrays = [x.numpy() for x in [*fields, *([] if targets is None else [targets])]]
+            for sample in zip(*arrays, strict=True):
+                for array in sample:
+                    digest.update(np.ascontiguousarray(array).data)
         if self.groups is not None:
             digest.update(self.groups.numpy().data)
         return digest.hexdigest()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from tutelage import data as datasets
 from tutelage.config.named_parts import name_of, options_of
@@ -29,14 +30,16 @@ def load_data(
     config: Config,
     provided: DataModule | DatasetSource | None = None,
     streams: Mapping[str, DataModule | DatasetSource] | None = None,
+    loaded: MutableMapping[str, DataModule] | None = None,
 ) -> DataModule:
     """Return the data that a configuration names or that was passed in its place; only one label column if it sets one.
 
+    loaded: the data that were loaded by name so far, by their options; the trials of a study share them.
     With judged_on=val nothing can read its test split.
     Raises: ConfigError if its limit can't hold a sample of each class, if there is no such column, or if the data that
     was passed is for another task or sets another batch size.
     """
-    data = _data_of(config, provided, streams)
+    data = _data_of(config, provided, streams, {} if loaded is None else loaded)
     return seal(data, config.val, config.data_seed) if config.judged_on == "val" else data
 
 
@@ -44,9 +47,10 @@ def _data_of(
     config: Config,
     provided: DataModule | DatasetSource | None,
     streams: Mapping[str, DataModule | DatasetSource] | None,
+    loaded: MutableMapping[str, DataModule],
 ) -> DataModule:
     """Return the data, whose test split may still be read if an object or a stream brought it."""
-    data = _loaded(config, provided)
+    data = _loaded(config, provided, loaded)
     if config.degrade is not None:
         data = degraded(data, Degradation.of(config.degrade))
     if config.limit is not None and config.limit < len(data.classes) and data.train.labels is not None:
@@ -83,7 +87,7 @@ def _data_of(
     if not config.streams:
         return data
     unlimited = config.model_copy(update={"limit": None, "labels_per_class": None})
-    return with_streams(data, config, partial(_loaded, unlimited, provided), streams or {})
+    return with_streams(data, config, partial(_loaded, unlimited, provided, loaded), streams or {})
 
 
 def _for_backbones(data: DataModule, config: Config) -> DataModule:
@@ -156,7 +160,9 @@ def _with_note_of_unused_augment(data: DataModule, config: Config) -> DataModule
     return replace(data, notes=(*data.notes, note))
 
 
-def _loaded(config: Config, provided: DataModule | DatasetSource | None) -> DataModule:
+def _loaded(
+    config: Config, provided: DataModule | DatasetSource | None, loaded: MutableMapping[str, DataModule]
+) -> DataModule:
     keys = ("val", "limit", "labels_per_class", "augment", "fingerprint", "split")
     options = {key: getattr(config, key) for key in keys} | {"seed": config.data_seed}
     name, kind = name_of(config.task), _task_of_config(config)
@@ -165,10 +171,19 @@ def _loaded(config: Config, provided: DataModule | DatasetSource | None) -> Data
     task = None if name == "auto" or config.column or _target_of_task(config) else name
     if provided is None:
         options |= {key: getattr(config, key) for key in (*SOURCE_OPTIONS, "judged_on")}
-        return datasets.load(config.data, size=config.size, classes=config.classes, task=task, **options)
+        options |= {"name": config.data, "size": config.size, "classes": config.classes, "task": task}
+        return _load_once(options, loaded)
     if isinstance(provided, DatasetSource):
         is_sealed = config.judged_on == "val" and config.split == "samples"  # else all splits are joined first
         return provided.data(size=height_and_width(config.size), task=task, is_sealed=is_sealed, **options)
     if task not in (None, provided.task):
         raise ConfigError(f"task={task}, but {provided.name} is data for {provided.task}; leave task out.")
     return prepare_data(provided.name, provided, size=height_and_width(config.size), classes=config.classes, **options)
+
+
+def _load_once(options: Mapping[str, Any], loaded: MutableMapping[str, DataModule]) -> DataModule:
+    """Load data by name, unless they were loaded so before; what was computed of them then isn't kept."""
+    address = repr(sorted(options.items()))
+    if address not in loaded:
+        loaded[address] = datasets.load(**options)
+    return replace(loaded[address])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Provided:
-    """Objects that were passed in Python in place of names: networks, data, its streams, terms; and callbacks."""
+    """Objects that were passed in Python in place of names: networks, data, its streams, terms; and callbacks.
+
+    loaded: the data that runs of this process loaded by name, if they share them (`load_data`).
+    """
 
     teacher: nn.Module | None = None
     student: nn.Module | None = None
@@ -39,6 +42,7 @@ class Provided:
     streams: Mapping[str, DataModule | DatasetSource] = field(default_factory=dict)
     method: Method | None = None
     callbacks: tuple[Callback, ...] = ()
+    loaded: MutableMapping[str, DataModule] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class RunInputs:
 
         Raises: ConfigError if the data is for another task than the configuration's.
         """
-        data = load_data(config, provided.data, provided.streams)
+        data = load_data(config, provided.data, provided.streams, provided.loaded)
         for message in data.notes:
             notify(provided, message)
         task_name = name_of(config.task)
@@ -100,7 +104,7 @@ class RunInputs:
         if not changed:
             return self
         provided = self.provided.data if config.data == self.config.data else None
-        data = load_data(config, provided, self.provided.streams)
+        data = load_data(config, provided, self.provided.streams, self.provided.loaded)
         for message in data.notes:
             self.note(message)
         return replace(self, data=data, task=task_of(data, config))

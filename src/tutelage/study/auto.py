@@ -65,7 +65,7 @@ class Choice:
 
         Raises: ConfigError that lists all faults, and the TutelageErrors of a run.
         """
-        config, provided = read(keys, provided or Provided())
+        config, provided = read(keys, replace(provided or Provided(), loaded={}))
         path = Path(config.out) if config.out else folders.next_free_folder(config, AUTO)
         choice = cls(config, provided, path, notify)
         request = config.model_dump() | {"method": AUTO, "out": str(path)}

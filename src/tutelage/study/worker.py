@@ -28,8 +28,8 @@ from tutelage.study.stopping import HopelessTrial, MedianRule, StopHopeless
 from tutelage.training.callbacks import Callback
 from tutelage.training.events import EpochEnd
 
-NOTHING = Provided()
-"""No objects: a process of its own reads everything by name."""
+NOTHING = Provided(loaded={})
+"""No objects: a process of its own reads everything by name, each data set once."""
 
 
 class PauseAfter(Callback):

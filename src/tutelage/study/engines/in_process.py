@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tutelage.errors import Interrupted
 from tutelage.runs.inputs import Provided
 from tutelage.study import worker
@@ -12,7 +14,7 @@ class InProcess(Engine):
     """One place, in this process; provided: the objects passed in place of names."""
 
     def __init__(self, provided: Provided) -> None:
-        self.places, self.provided, self.waiting = 1, provided, list[Job]()
+        self.places, self.provided, self.waiting = 1, replace(provided, loaded=provided.loaded or {}), list[Job]()
 
     def start(self, job: Job) -> None:
         """Keep a job until `ended` runs it."""
