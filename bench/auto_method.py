@@ -2,10 +2,10 @@
 
     python bench/auto_method.py --data FOLDER [--pairs digits,housing,fashion,eurosat] [--out FOLDER, where it goes on]
 
-FOLDER has FashionMNIST (its idx files), eurosat (folders by class) and tabular/california_housing.csv. Of each pair a
-teacher is trained once. method=auto chooses by validation samples, with seeds of its own; then every candidate and the
-student alone are trained for all epochs with SEEDS seeds, and judged on test. Time is process time, one thread, without
-the teacher's training; that of the choice has all of it: dry runs, the layers' quality and the short trainings.
+FOLDER has fashion.npz and eurosat.npz (of bench/smaller.py) and california_housing.csv. Of each pair a teacher is trained
+once. method=auto chooses by validation samples, with SEEDS seeds of its own; then every candidate and the student alone
+are trained for all epochs with SEEDS other seeds, and judged on test. Time is process time, one thread, without the
+teacher's training; that of the choice has all of it: dry runs, the layers' quality and the short trainings.
 """
 
 from __future__ import annotations
@@ -53,14 +53,12 @@ class Pair:
 
 def pairs(folder: str) -> dict[str, Pair]:
     """Return the pairs by name."""
-    fashion = {"data": f"fashion-mnist:{folder}/fashion-mnist", "size": 16, "limit": 300, "epochs": 24}
-    eurosat = {"data": f"folder:{folder}/eurosat", "size": 32, "limit": 300, "epochs": 24}
-    housing = {"data": f"csv:{folder}/tabular/california_housing.csv", "target": "median_house_value"}
+    housing = {"data": f"csv:{folder}/california_housing.csv", "target": "median_house_value"}
     return {
-        "digits": Pair("cnn16", "cnn2", {"data": "digits", "limit": 400, "epochs": 40, "lr": 0.1}),
-        "housing": Pair("mlp-64-64", "mlp-8-8", housing | {"limit": 600, "epochs": 24}),
-        "fashion": Pair("cnn16", "cnn4", fashion),
-        "eurosat": Pair("resnet8", "cnn4", eurosat),
+        "digits": Pair("cnn16", "cnn2", {"data": "digits", "epochs": 40}),
+        "housing": Pair("mlp-64-64", "mlp-8-8", housing | {"limit": 4000, "epochs": 24}),
+        "fashion": Pair("cnn16", "cnn4", {"data": f"npz:{folder}/fashion.npz", "epochs": 24}),
+        "eurosat": Pair("resnet8", "cnn4", {"data": f"npz:{folder}/eurosat.npz", "epochs": 24}),
     }
 
 
@@ -104,7 +102,9 @@ def run(pair: Pair, folder: Path) -> Outcome:
     begin_or_resume(check(TRAINED | keys | pair.teacher_keys | {"out": str(teacher)}), Provided())
     shared = keys | {"student": pair.student, "teacher": str(teacher)}
     began = time.process_time()
-    chosen = Choice.begin(shared | {"method": "auto", "seed": 100, "out": str(folder / "auto")}, notify=print)
+    chosen = Choice.begin(
+        shared | {"method": "auto", "seed": 100, "seeds": SEEDS, "out": str(folder / "auto")}, notify=print
+    )
     chosen.run()
     spent = folder / "choice_seconds.json"  # of a benchmark that goes on: that of the call that chose
     if not spent.exists():
