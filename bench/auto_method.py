@@ -2,10 +2,11 @@
 
     python bench/auto_method.py --data FOLDER [--pairs digits,housing,fashion,eurosat] [--out FOLDER, where it goes on]
 
-FOLDER has fashion.npz and eurosat.npz (of bench/smaller.py) and california_housing.csv. Of each pair a teacher is trained
-once. method=auto chooses by validation samples, with SEEDS seeds of its own; then every candidate and the student alone
-are trained for all epochs with SEEDS other seeds, and judged on test. Time is process time, one thread, without the
-teacher's training; that of the choice has all of it: dry runs, the layers' quality and the short trainings.
+FOLDER has fashion.npz and eurosat.npz (of bench/smaller.py), and california_housing.csv. Of each pair a teacher is
+trained once. method=auto chooses by validation samples, with SEEDS seeds of its own; then every candidate and the
+student alone are trained for all epochs with SEEDS other seeds, and judged on test. Time is process time, one thread,
+without the teacher's training; that of the choice has all of it: dry runs, the layers' quality and the short
+trainings.
 """
 
 from __future__ import annotations

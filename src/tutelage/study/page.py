@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tutelage.report.components import MissingDataError, Section
 from tutelage.report.html import page_templates
@@ -51,7 +51,17 @@ def render(board: Leaderboard, root: Path) -> str:
         tone=answer.tone,
         helps=answer.sentence,
         choices=answers.which_method(board),
-        who=f"{', '.join(board.students)} on {board.data.get('name', '–')}",
+        who=f"{', '.join(board.students)} on {short_name(board.data.get('name', '–'))}",
         sections=sections,
         version=board.versions.get("tutelage"),
     )
+
+
+def short_name(data: str) -> str:
+    """Return the name of data without the folders on its path, which the command at the end of the page has.
+
+    >>> short_name("folder:/home/ada/photos"), short_name("digits")
+    ('folder:photos', 'digits')
+    """
+    kind, colon, where = data.partition(":")
+    return f"{kind}:{PurePath(where).name}" if colon and PurePath(where).name else data
