@@ -40,8 +40,11 @@ GROUPS = (
 OF_ONE_PAIR = ("hint", "stages", "last")
 """Values of `Loss.compares` of losses that can be given one pair of layers."""
 
-SHARE = 0.25
-"""The most that a choice costs, as a share of training every candidate for all epochs, in epochs of a student."""
+SHARE = 1 / 6
+"""The most epochs of a choice, as a share of training every candidate to the end with its seeds.
+
+With the dry runs, the pauses and the figures, a choice then takes less than a quarter of the time.
+"""
 
 SEEDS = (2, 3)
 """The fewest and the most seeds of a choice."""
@@ -68,7 +71,7 @@ class ChoicePlan:
         epochs: those of a short training.
         rungs: the epochs after which the worse half of the candidates stops.
         cost: the epochs of all short trainings together, at most.
-        whole: those of training the student alone and each candidate as the final run does.
+        whole: those of training the student alone and each candidate to the end with these seeds.
     """
 
     candidates: Sequence[Candidate]
@@ -141,7 +144,7 @@ def _with_lengths(
     config: Config, candidates: Sequence[Candidate], left_out: Mapping[str, str], pair: Sequence[str]
 ) -> ChoicePlan:
     seeds = min(max(config.seeds, SEEDS[0]), SEEDS[1])
-    whole = (len(candidates) + 1) * config.epochs * config.seeds
+    whole = (len(candidates) + 1) * config.epochs * seeds
     names = [candidate.name for candidate in candidates]
     costs = {epochs: seeds * _cost(epochs, names) for epochs in range(1, config.epochs + 1)}
     fitting = [epochs for epochs, cost in costs.items() if cost <= SHARE * whole]
