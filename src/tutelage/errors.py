@@ -73,10 +73,12 @@ def unknown(kind: str, name: str, known: Iterable[str], listed: str = "") -> str
 
     >>> unknown("loss", "dkdd", ["kd", "dkd"])
     "unknown loss 'dkdd': did you mean 'dkd' or 'kd'? Known: dkd, kd."
+    >>> unknown("method", "ones", ["one", "one"])
+    "unknown method 'ones': did you mean 'one'? Known: one."
     >>> unknown("loss", "zzz", (f"kd{k}" for k in range(50)), "tutelage list losses")
     "unknown loss 'zzz'. Known: 50, which `tutelage list losses` lists."
     """
-    names = sorted(known)
+    names = sorted({*known})
     if not names:
         return f"unknown {kind} {shown(name)!r}: there are none."
     near = difflib.get_close_matches(shown(name), names, n=3, cutoff=0.6)
