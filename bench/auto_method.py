@@ -55,7 +55,7 @@ class Pair:
 def pairs(folder: str) -> dict[str, Pair]:
     """Return the pairs by name."""
     housing = {"data": f"csv:{folder}/california_housing.csv", "target": "median_house_value"}
-    housing |= {"metric": "mae"}  # a single block of flats far from all others would decide the root of squares
+    housing |= {"metric": "mae"}  # one row that is far from all others would decide the root of squares
     return {
         "digits": Pair("cnn16", "cnn2", {"data": "digits", "epochs": 40}),
         "housing": Pair("mlp-64-64", "mlp-8-8", housing | {"limit": 4000, "epochs": 24}),
