@@ -60,7 +60,7 @@ def pairs(folder: str) -> dict[str, Pair]:
         "digits": Pair("cnn16", "cnn2", {"data": "digits", "epochs": 40}),
         "housing": Pair("mlp-64-64", "mlp-8-8", housing | {"limit": 4000, "epochs": 24}),
         "fashion": Pair("cnn16", "cnn4", {"data": f"npz:{folder}/fashion.npz", "epochs": 24}),
-        "eurosat": Pair("resnet8", "cnn4", {"data": f"npz:{folder}/eurosat.npz", "epochs": 24}),
+        "eurosat": Pair("resnet8", "cnn4", {"data": f"npz:{folder}/eurosat.npz", "limit": 1000, "epochs": 24}),
     }
 
 
