@@ -67,7 +67,7 @@ class Tuning:
             raise ConfigError(f"devices={config.devices}: trials train on one device: leave it out.")
         space = SearchSpace.parse(settings.search, config)
         folder = Path(config.out) if config.out else next_free_folder(config)
-        tuning = cls(config, settings, provided, space, folder, notify)
+        tuning = cls(config, settings, replace(provided, loaded={}), space, folder, notify)
         request = config.model_dump() | {"out": str(folder)} | settings.model_dump()
         if (folder / "tune.yaml").exists():
             tuning._refuse_changes(request)
