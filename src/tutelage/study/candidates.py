@@ -40,7 +40,7 @@ GROUPS = (
 OF_ONE_PAIR = ("hint", "stages", "last")
 """Values of `Loss.compares` of losses that can be given one pair of layers."""
 
-SHARE = 1 / 6
+SHARE = 1 / 5
 """The most epochs of a choice, as a share of training every candidate to the end with its seeds.
 
 With the dry runs, the pauses and the figures, a choice then takes less than a quarter of the time.
