@@ -12,12 +12,14 @@ from tutelage.study.chosen import conclude, is_tie
 from tutelage.study.store import StoredTrial
 from tutelage.study.trial import StudyTrial
 
+KINDS = {"kd": "response", "dkd": "response", "pkt": "relation", "fitnet": "feature"}
 NAMES = ("kd", "pkt", "fitnet")
 
 
 def choose(values: dict[str, list[float | None]], higher_is_better: bool = True, state: str = "stopped") -> Any:
     """Conclude from figures by candidate and seed; None: a trial that stopped after 2 of 4 epochs."""
-    plan = ChoicePlan([Candidate(n, "response", n) for n in NAMES], {}, ("a", "b"), 2, 4, [1, 2], 32, 160)
+    candidates = [Candidate(name, kind, name) for name, kind in KINDS.items() if name in values]
+    plan = ChoicePlan(candidates, {}, ("a", "b"), 2, 4, [1, 2], 32, 160)
     trials = [
         StoredTrial(
             StudyTrial("method", "s", "t", name, seed, {}), "", "done" if value is not None else state,  # type: ignore[arg-type]
@@ -50,8 +52,13 @@ def test_lower_is_better_where_it_is() -> None:
 def test_ties_go_to_the_cheaper() -> None:
     choice = choose({"alone": [0.5, 0.5], "kd": [0.58, 0.6], "pkt": [0.57, 0.63], "fitnet": [0.6, 0.58]})
     assert choice["chosen"] == "kd"  # pkt is 0.01 ahead, but one seed says otherwise
-    assert "the cheapest of 3 that their seeds can't tell from the best" in choice["reasons"][0]
+    assert "of the cheapest kind among 3 that their seeds can't tell from the best" in choice["reasons"][0]
     assert "The best, pkt, differs by +0.0100" in choice["reasons"][1]
+
+
+def test_of_one_kind_the_best_is_chosen() -> None:
+    choice = choose({"alone": [0.5, 0.5], "kd": [0.58, 0.6], "dkd": [0.57, 0.62], "pkt": [0.57, 0.63]})
+    assert choice["chosen"] == "dkd"  # kd ties with it, and costs the same
 
 
 def test_the_student_alone_may_win() -> None:

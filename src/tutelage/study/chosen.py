@@ -46,7 +46,7 @@ class Verdict:
     """The choice among candidates, the cheapest kind first.
 
     A candidate ties with the best if their mean difference isn't larger than its standard error over seeds (with two
-    seeds: if the seeds disagree). Of those that tie, the cheapest is chosen.
+    seeds: if the seeds disagree). Of those that tie, the best of the cheapest kind is chosen.
     """
 
     plan: ChoicePlan
@@ -69,7 +69,10 @@ class Verdict:
     @property
     def best(self) -> Tried:
         """The candidate with the best mean."""
-        return (max if self.higher_is_better else min)(self.finalists, key=lambda each: each.mean)
+        return self._best_of(self.finalists)
+
+    def _best_of(self, tried: Sequence[Tried]) -> Tried:
+        return (max if self.higher_is_better else min)(tried, key=lambda each: each.mean)
 
     @property
     def ties(self) -> list[Tried]:
@@ -84,8 +87,9 @@ class Verdict:
 
     @property
     def chosen(self) -> Tried:
-        """The cheapest of those that tie with the best."""
-        return self.ties[0]
+        """The best of the cheapest kind among those that tie with the best of all."""
+        ties = self.ties
+        return self._best_of([each for each in ties if each.candidate.kind == ties[0].candidate.kind])
 
     def reasons(self) -> list[str]:
         """Return why, in sentences: the rank, the ties, the gain over the student alone, the layers and the cost."""
@@ -98,7 +102,7 @@ class Verdict:
         if chosen is best:
             place = f"the best of {len(self.tried)} candidates"
         else:
-            place = f"the cheapest of {len(self.ties)} that their seeds can't tell from the best"
+            place = f"of the cheapest kind among {len(self.ties)} that their seeds can't tell from the best"
         sentences = [f"method=auto chose {name}: {figure}, {place} after {self.plan.epochs} epochs."]
         if chosen is not best:
             gap = format_metric(best.mean - chosen.mean, "+")
