@@ -76,7 +76,7 @@ def unknown(kind: str, name: str, known: Iterable[str], listed: str = "") -> str
     >>> unknown("loss", "zzz", (f"kd{k}" for k in range(50)), "tutelage list losses")
     "unknown loss 'zzz'. Known: 50, which `tutelage list losses` lists."
     """
-    names = sorted(known)
+    names = sorted({*known})
     if not names:
         return f"unknown {kind} {shown(name)!r}: there are none."
     near = difflib.get_close_matches(shown(name), names, n=3, cutoff=0.6)

@@ -154,7 +154,7 @@ def test_the_leader_on_validation_gets_further_seeds(finished: tuple[Path, Table
     folder = tmp_path / "study"
     shutil.copytree(finished[0], folder)
     trials = run(folder, leaders=1, leader_seeds=3)
-    (leader,) = Store.open(folder).get("leaders")
+    (leader,) = Store.open(folder).get("leaders=1 of 3")
     seeds = {m: {t.trial.seed for t in trials if t.trial.method == m} for m in ("alone", "kd", "at", "ps_kd")}
     other = {"at": "ps_kd", "ps_kd": "at"}[leader]
     assert seeds == {"alone": {0, 1, 2}, "kd": {0, 1, 2}, leader: {0, 1, 2}, other: {0, 1}}

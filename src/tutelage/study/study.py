@@ -15,8 +15,8 @@ from tutelage.study import engines, halving, leaders
 from tutelage.study.engines.base import ATTEMPTS, Ended, Engine, Job
 from tutelage.study.plan import KD, Planner
 from tutelage.study.settings import StudySettings, write
-from tutelage.study.store import Store, StoredTrial, owner_name
-from tutelage.study.trial import ENDED, resolved
+from tutelage.study.store import FILE, Store, StoredTrial, owner_name
+from tutelage.study.trial import ENDED, StudyTrial, refuse_other_keys, resolved
 from tutelage.utils import checksums
 from tutelage.utils.signals import StopRequest, catch_stop_signals
 
@@ -33,24 +33,38 @@ class Study:
     Args:
         settings: the study's settings.
         keys: the keys of all its runs; they can't change in a study that is there.
+        check: called with the trials that are new, before they are written; it raises what it refuses.
 
     Raises: ConfigError if they contradict each other, or those that the study was begun with.
     """
 
-    def __init__(self, settings: StudySettings, keys: Mapping[str, Any]) -> None:
+    def __init__(
+        self, settings: StudySettings, keys: Mapping[str, Any], check: Callable[[list[StudyTrial]], object] = bool
+    ) -> None:
         self.settings, self.keys, self.folder = settings, keys, Path(settings.out)
         planner = Planner(settings, keys)
         trials = planner.trials()
         self.epochs = planner.epochs
         if all(trial.fault for trial in trials if trial.role == "alone"):
             raise ConfigError(next(trial.fault for trial in trials if trial.role == "alone"))
-        self.store = Store(self.folder)
-        self._refuse_other_keys(planner.keys)
-        self._refuse_other_protocol()
-        self.store.set_default("versions", environment.versions())
+        is_there = (self.folder / FILE).is_file()
+        if is_there:
+            self._open(planner.keys)
+        known = self.store.trials() if is_there else {}
+        refuse_other_keys([*(stored.trial for stored in known.values()), *trials])
+        check([trial for trial in trials if trial.id not in known])
+        if not is_there:
+            self._open(planner.keys)
         self.added = self.store.add(trials)
         write(settings, keys)
         self.owner, self.signed = owner_name(), -SIGN_EVERY
+
+    def _open(self, keys: Mapping[str, Any]) -> None:
+        """Open the store, which is made if there is none; refuse other keys than the study's."""
+        self.store = Store(self.folder)
+        self._refuse_other_keys(keys)
+        self._refuse_other_protocol()
+        self.store.set_default("versions", environment.versions())
 
     def _refuse_other_keys(self, keys: Mapping[str, Any]) -> None:
         """Refuse keys of the runs that aren't those of the study's begin."""
@@ -129,7 +143,8 @@ class Study:
         if not self.settings.leaders:
             return False
         found = leaders.find(trials.values(), self.store, self.settings.leaders, self.epochs)
-        found = self.store.set_default("leaders", found)
+        name = f"leaders={self.settings.leaders} of {len(self.settings.methods)}"  # others where either has grown
+        found = self.store.set_default(name, found)
         return bool(self.store.add(leaders.trials_of(found, self.settings, self.keys)))
 
     def _sign(self) -> None:
