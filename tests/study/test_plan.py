@@ -239,3 +239,15 @@ def test_a_recorded_file_that_was_edited_wrongly_is_refused_by_its_name(tmp_path
 def test_the_folder_is_named_by_text() -> None:
     with pytest.raises(ConfigError, match="out=5: input should be a valid string"):
         read(values={"out": 5})
+
+
+def test_the_file_of_a_folder_that_was_moved_is_of_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    (folder / "study.yaml").write_text("out: runs/before\nmethods: [at]\n")
+    assert read(folder / "study.yaml")[0].out == "runs/before", "a copy elsewhere repeats the study"
+    (folder / "study.db").write_bytes(b"")
+    assert read(folder / "study.yaml")[0].out == str(folder)
+    assert read(folder / "study.yaml", ["out=runs/other"])[0].out == "runs/other"
+    monkeypatch.chdir(folder)
+    assert read(Path("study.yaml"))[0].out == str(folder)

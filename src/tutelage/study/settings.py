@@ -15,7 +15,7 @@ from tutelage.config import parsing, schema
 from tutelage.config.embedded import embedded_defaults
 from tutelage.config.kinds import Network, Spec
 from tutelage.errors import ConfigError
-from tutelage.study import engines, protocols
+from tutelage.study import engines, protocols, store
 from tutelage.utils.files import write_text
 from tutelage.utils.key_types import EntryTypes, NameOrPath, to_plain
 from tutelage.utils.validation import describe_faults
@@ -144,6 +144,8 @@ def read(
     """
     kinds = schema.key_types() | schema.key_types(StudySettings)
     given = parsing.read_file(file, kinds) if file is not None else {}
+    if file is not None and file.name == FILE and (file.parent / store.FILE).is_file():
+        given["out"] = str(file.parent if file.parent.name else file.parent.resolve())  # it may have been moved
     given = {**given, **parsing.parse_pairs(words, kinds), **(values or {})}
     given = _in_plural({key: to_plain(value) for key, value in given.items()})
     _refuse_objects(given)
