@@ -1,4 +1,4 @@
-"""What no training of a study could do, found before the first: by a dry run of each network that isn't taught."""
+"""A dry run of each network that a study trains without a teacher: faults of all its trainings, before the first."""
 
 from __future__ import annotations
 
