@@ -162,6 +162,17 @@ def test_the_leader_on_validation_gets_further_seeds(finished: tuple[Path, Table
     assert len(run(folder, leaders=1, leader_seeds=3)) == len(trials), "nothing is left to do"
 
 
+def test_a_torn_result_is_a_failure_and_the_others_are_trained(tmp_path: Path) -> None:
+    keys = {"out": str(tmp_path), "methods": ["cs_kd"], "teachers": [], "seeds": 2, "processes": 1}
+    study = Study(*separate(TINY | keys))
+    torn, *_ = study.store.trials().values()
+    (tmp_path / torn.folder).mkdir(parents=True)
+    (tmp_path / torn.folder / "result.json").write_text("{")
+    ended = study.run()
+    assert [stored.state for stored in ended] == ["failed", "done", "done", "done"]
+    assert "result.json can't be read" in ended[0].reason
+
+
 def test_a_budget_stops_methods_that_are_behind(tmp_path: Path) -> None:
     methods = [
         "at",
@@ -175,5 +186,7 @@ def test_a_budget_stops_methods_that_are_behind(tmp_path: Path) -> None:
     assert {trials[name].state for name in ("alone", "kd")} == {"done"}
     assert trials["untaught"].reason.startswith("stopped after epoch")
     assert "validation accuracy" in trials["untaught"].reason
+    with pytest.raises(ConfigError, match=r"budget=2h: the methods in .* are stopped by budget=45steps"):
+        Study(*separate(TINY | keys | {"out": str(tmp_path / "study"), "budget": "2h"}))
     again = {t.trial.method: (t.state, t.reason) for t in run(tmp_path / "study", **keys)}
     assert again == {name: (t.state, t.reason) for name, t in trials.items()}

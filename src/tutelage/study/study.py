@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.errors import ConfigError, Interrupted
+from tutelage.errors import CheckpointError, ConfigError, Interrupted
 from tutelage.runs import environment
 from tutelage.study import engines, halving, leaders
 from tutelage.study.engines.base import ATTEMPTS, Ended, Engine, Job
@@ -64,6 +64,7 @@ class Study:
         self.store = Store(self.folder)
         self._refuse_other_keys(keys)
         self._refuse_other_protocol()
+        self._refuse_other_budget()
         self.store.set_default("versions", environment.versions())
 
     def _refuse_other_keys(self, keys: Mapping[str, Any]) -> None:
@@ -88,6 +89,15 @@ class Study:
         if first != now:
             raise ConfigError(
                 f"protocol={now}: {self.folder} was begun with protocol={first}: choose another folder (out=…)."
+            )
+
+    def _refuse_other_budget(self) -> None:
+        """Refuse another budget than that by which methods are stopped."""
+        first, now = self.store.get("budget"), self.settings.budget
+        if self.store.get("rungs") is not None and first != now:
+            raise ConfigError(
+                f"budget={now}: the methods in {self.folder} are stopped by budget={first}: leave it as it was, or "
+                "choose another folder (out=…)."
             )
 
     # the loop
@@ -167,8 +177,7 @@ class Study:
         elif ended.state == "lost" and self.store.attempts(ended.trial) < ATTEMPTS:
             self.store.end(ended.trial, "waiting", "", ended.seconds)
         elif ended.state == "done":
-            result = json.loads(checksums.read_verified(self.folder / trial.folder / "result.json"))
-            self.store.end(ended.trial, "done", "", ended.seconds, result)
+            self._record_result(ended, self.folder / trial.folder / "result.json")
         else:
             reason = ended.reason if ended.state == "failed" else f"{ended.reason}, {ATTEMPTS} times"
             self.store.end(ended.trial, "failed", reason, ended.seconds)
@@ -176,6 +185,15 @@ class Study:
         if now[ended.trial].state in ("done", "failed"):
             finished = sum(t.state in ENDED for t in now.values())
             watch(now[ended.trial], finished, len(now))
+
+    def _record_result(self, ended: Ended, file: Path) -> None:
+        """Write a trial's result, or that it is torn."""
+        try:
+            result = json.loads(checksums.read_verified(file))
+        except (CheckpointError, OSError, ValueError) as error:
+            self.store.end(ended.trial, "failed", f"{file} can't be read: {error}", ended.seconds)
+            return
+        self.store.end(ended.trial, "done", "", ended.seconds, result)
 
     # the budget
 
@@ -192,6 +210,7 @@ class Study:
         count = sum(halving.may_stop(t) for t in trials.values())
         epochs = self._epochs_left(whole, places)
         rungs = halving.rungs_for(epochs, self.epochs, len(methods), max(count // max(len(methods), 1), 1))
+        self.store.set_default("budget", self.settings.budget)
         return list(self.store.set_default("rungs", rungs))
 
     def _epochs_left(self, whole: Sequence[StoredTrial], places: int) -> float:
