@@ -17,6 +17,7 @@ from tutelage.data.loading import SOURCE_OPTIONS, is_name
 from tutelage.data.sealed import OF_SEAL
 from tutelage.errors import ConfigError
 from tutelage.explanation import groups, opened_run, page
+from tutelage.explanation.keys import ExplainKeys
 from tutelage.models import serialization
 from tutelage.objective.spec import term_spec
 from tutelage.objective.terms import Terms
@@ -307,10 +308,11 @@ def explain(
     """
     folder = run.folder if isinstance(run, FinishedRun) else run
     refuse_wrong_types(folder=folder)
-    names = groups.chosen([only] if isinstance(only, str) else only)
+    keys = ExplainKeys.check({"only": only, "samples": samples, "probe": probe})
+    names = groups.chosen(keys.only)
     own = run.student_module if isinstance(run, FinishedRun) else None
     provided, _ = separate_objects(student or own, teacher, "" if data is None else data, None, (), {})
-    opened = opened_run.open_finished(Path(folder), provided, samples, probe)
+    opened = opened_run.open_finished(Path(folder), provided, keys.samples, keys.probe)
     explained = page.write(opened, groups.explain_groups(opened, names))
     reporting.write_report(folder)
     return explained

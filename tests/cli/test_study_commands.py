@@ -105,7 +105,7 @@ def test_studies_of_two_machines_are_merged(tutelage, study):
     assert sum(trial.trial.role == "teacher" for trial in merged) == 1
     code, out = tutelage("study", "merge", "runs/study", "runs/other", "--out", "runs/both")
     assert code != 0
-    assert "isn't empty" in out
+    assert "isn't an empty folder" in out
 
 
 def test_studies_with_other_keys_arent_merged(tutelage, study):
@@ -121,3 +121,31 @@ def test_a_study_takes_names_alone(tutelage):
 
     with pytest.raises(ConfigError, match="students=list …: a study's runs are processes of their own"):
         package.compare(["dkd"], students=[object()])
+
+
+def test_a_file_that_is_no_study_doesnt_hide_the_others(tutelage, study):
+    Path("runs/a b").mkdir()
+    Path("runs/a b/study.db").write_bytes(b"not a database, but a text of some length" * 30)
+    code, out = tutelage("study", "list")
+    assert code == 0
+    assert "runs/a b: runs/a b/study.db isn't a study" in out
+    assert "runs/study: 9 done, 1 failed" in out
+    assert tutelage("study", "list", "nowhere") == (0, "nowhere: no studies\n")
+
+
+def test_a_study_without_any_result_is_a_failure(tutelage, study):
+    store = Store.open(study)
+    for name in store.trials():
+        store.end(name, "failed", FAILING)
+    code, out = tutelage("compare")
+    assert code == 1
+    assert FAILING in " ".join(out.split())
+    assert (study / "study.html").is_file()
+
+
+def test_a_method_that_was_edited_in_the_file_isnt_mixed_with_its_rows(tutelage, study):
+    file = study / "study.yaml"
+    file.write_text(file.read_text().replace("- dkd", "- {name: dkd, method: dkd, lr: 0.3}"))
+    code, out = tutelage("compare")
+    assert code != 0
+    assert "dkd cnn2 by cnn4 has lr=None and lr=0.3, which tables can't tell apart" in out

@@ -78,7 +78,8 @@ def test_names_are_no_markup(trials):
     latex = exports.to_latex(exports.figures(board))
     bare = re.sub(r"\\[{}$&#_%]", "", latex)
     assert bare.count("{") == bare.count("}")
-    assert "<i>" in latex
+    assert r"\textless{}i\textgreater{}" in latex, "OT1 has other characters in the places of < and >"
+    assert not re.search(r"\\\\\s*[\[*]", latex), "after a row, a bracket or star would be an argument"
     for line in latex.splitlines():
         assert len(re.findall(r"(?<!\\)\$", line)) % 2 == 0
         assert len(re.findall(r"(?<!\\)%", line)) == line.startswith("%")

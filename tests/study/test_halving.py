@@ -81,6 +81,17 @@ def test_it_waits_for_all_and_counts_failures_out(tmp_path: Path) -> None:
     assert states == {"a": "stopped", "b": "waiting", "c": "failed"}
 
 
+@pytest.mark.parametrize(("second", "goes_on"), [(0.9, "waiting"), (0.0, "stopped")])
+def test_a_seed_that_is_added_later_is_judged_at_its_rung(tmp_path: Path, second: float, goes_on: str) -> None:
+    store = study(tmp_path, {"a": [0.5, second], "b": [0.55, 0.55]})
+    ahead, late, *_ = (name for name, stored in store.trials().items() if stored.trial.method == "a")
+    store.connection.execute("UPDATE trials SET epoch = 3 WHERE id = ?", (ahead,))
+    halving.decide(store, 4, "accuracy", True)
+    trials = store.trials()
+    assert trials[late].state == goes_on
+    assert trials[ahead].state == ("paused" if goes_on == "waiting" else "stopped"), "it waits at its own rung"
+
+
 def test_a_figure_that_is_nan_is_last(tmp_path: Path) -> None:
     store = study(tmp_path, {"a": [float("nan")] * 2, "b": [0.1, 0.1]})
     halving.decide(store, 4, "accuracy", True)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tutelage.errors import ConfigError
+from tutelage.study import exports
 from tutelage.study.leaderboard import build
 from tutelage.study.sample_noise import Scores, noise_of, read_scores
 from tutelage.study.statistics import mcnemar
@@ -209,3 +210,20 @@ def test_torn_predictions_are_noted(trained, tmp_path):
     assert "predictions.npz" in board.notes[0]
     whole = build(listed, root=root)
     assert replace(board, notes=[], rows=[]) == replace(whole, rows=[])
+
+
+@pytest.mark.parametrize(
+    ("figure", "reason"), [(float("nan"), "nan"), (float("inf"), "inf"), (None, "has no accuracy")]
+)
+def test_a_figure_that_is_no_number_is_a_training_without_a_result(trials, tmp_path, figure, reason):
+    listed = trials({"kd": 0.03, "dkd": 0.02})
+    for trial in listed:
+        if (trial["method"], trial["seed"]) == ("dkd", 2):
+            trial["result"]["student"]["accuracy"] = figure
+        trial["result"]["teacher"]["accuracy"] = float("nan")
+    board = build(listed)
+    dkd = row_of(board, "dkd")
+    assert [*dkd.values] == [0, 1, 3, 4]
+    assert [(x.seed, reason in x.reason) for x in dkd.unfinished] == [(2, True)]
+    assert not [row for row in board.rows if row.role == "teacher"], "a teacher that isn't judged has no row"
+    assert exports.write(board, tmp_path)

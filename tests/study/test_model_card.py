@@ -61,3 +61,11 @@ def test_the_code_loads_the_student(trained):
         text = model_card.write(board, root, student).read_text("utf-8")
         folder = ast.literal_eval(re.search(r"tutelage\.load\((.*?)\)", text)[1])
         assert sum(p.numel() for p in tutelage.load(root / folder).parameters()) == board.choice(student).parameters
+
+
+def test_each_student_has_a_card_of_its_own_whatever_its_name(trials, tmp_path):
+    students = ["a b", "a/b", "a-b", "long/" * 80]
+    board = build(trials({"kd": 0.05}, students=students))
+    paths = {model_card.write(board, tmp_path, student) for student in students}
+    assert len(paths) == len(students)
+    assert tmp_path / "card-a-b.md" in paths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tutelage.config import schema
 from tutelage.errors import ConfigError
 from tutelage.study.plan import Planner
 from tutelage.study.settings import read, separate
-from tutelage.study.trial import IN_STUDY, TRIAL, StudyTrial, resolved
+from tutelage.study.trial import IN_STUDY, TRIAL, StudyTrial, refuse_other_keys, resolved
 
 KEYS = {"data": "digits", "epochs": 6, "teacher_epochs": 4, "students": ["cnn2"], "teachers": ["cnn8"]}
 
@@ -162,6 +163,13 @@ def test_the_same_trial_has_the_same_id_in_another_folder() -> None:
         ({"methods": ["kd", "kd"]}, "'kd' is there twice"),
         ({"methods": ["alone"]}, "alone"),
         ({"methods": ["aver@none"]}, "number of teachers after @"),
+        ({"methods": ["aver@"]}, "number of teachers after @"),
+        ({"methods": [{"name": "dkd", "lr": 0.02}]}, "methods: dkd: a name for tables alone"),
+        ({"methods": [{"name": "x", "method": "at", "seed": 7}]}, "seed=7: it is the same for all methods"),
+        ({"methods": [{"name": "x", "method": "at", "student": "cnn4"}]}, "student=cnn4: it is the same"),
+        ({"methods": [{"name": "x", "method": "at", "epochs": 7}]}, "epochs=7: it is the same"),
+        ({"methods": [{"name": "x", "method": "at", "limit": 7}]}, "limit=7: it is the same"),
+        ({"methods": [{"name": "x", "method": "at", "out": "x"}]}, "out=x: it is the same"),
         ({"methods": [{"name": "x", "method": [{"name": "kd", "temprature": 2}]}]}, "temprature"),
         ({"epoch": 3}, "unknown key 'epoch': did you mean epochs"),
         ({"seeds": 0}, "seeds=0"),
@@ -169,7 +177,13 @@ def test_the_same_trial_has_the_same_id_in_another_folder() -> None:
         ({"student": "cnn2"}, "student and students are both set"),
         ({"engine": "rai"}, "did you mean .ray"),
         ({"budget": "soon"}, "30m"),
-        ({"data": "npz:a.npz", "students": []}, "no students"),
+        ({"budget": "0m"}, "above 0"),
+        ({"budget": "0steps"}, "above 0"),
+        ({"budget": f"{10**400}steps"}, "above 0"),
+        ({"leaders": 1, "leader_seeds": 3, "seeds": 3}, "with seeds=3 there is none left for the leaders"),
+        ({"teachers": [[]]}, "at least 1 item"),
+        ({"teachers": []}, "needs a teacher"),
+        ({"students": []}, "no students"),
         ({"teachers": [], "data": "npz:a.npz"}, "kd needs a teacher|dkd needs a teacher"),
         ({"stages": [{"name": "student"}]}, "stages and further students are for a method"),
     ],
@@ -192,3 +206,48 @@ def test_a_teachers_own_inputs_stay_with_it() -> None:
     teacher, _, kd = trials
     assert (teacher.keys["student_inputs"], teacher.keys["epochs"]) == ("all", 2)
     assert kd.keys["teacher"] == {"model": TRIAL + teacher.id, "inputs": "all"}
+
+
+def test_embedded_data_has_networks_where_none_are_named() -> None:
+    assert (separate({})[0].students, separate({})[0].teachers) == (["cnn2"], ["cnn32"])
+    assert separate({"teacher": "none", "student": "cnn4"})[0].teachers == []
+    assert {t.role for t in Planner(*separate({"teachers": [], "methods": ["cs_kd"]})).trials()} == {"alone", "method"}
+
+
+@pytest.mark.parametrize(
+    ("networks", "message"),
+    [
+        ({"students": ["cnn2", {"model": "cnn2"}]}, "alone cnn2 has student=cnn2 and student={'model': 'cnn2'}"),
+        ({"teachers": [{"model": "cnn8", "epochs": 1}, {"model": "cnn8", "epochs": 2}]}, "has epochs=1 and epochs=2"),
+    ],
+)
+def test_networks_that_tables_cant_tell_apart_are_refused(networks: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        refuse_other_keys(plan(**networks))
+    assert (
+        refuse_other_keys(plan(students=["cnn2", "cnn2"], teachers=["cnn8", "cnn4"], methods=["at", "aver@2"])) is None
+    )
+
+
+@pytest.mark.parametrize("content", ["students: cnn2\n", "methods: null\n", "- a\n", "students: [\n", "epoch: 3\n"])
+def test_a_recorded_file_that_was_edited_wrongly_is_refused_by_its_name(tmp_path: Path, content: str) -> None:
+    (tmp_path / "study.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=r"study\.yaml"):
+        read(None, ["methods=[at]", f"out={tmp_path}"])
+
+
+def test_the_folder_is_named_by_text() -> None:
+    with pytest.raises(ConfigError, match="out=5: input should be a valid string"):
+        read(values={"out": 5})
+
+
+def test_the_file_of_a_folder_that_was_moved_is_of_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    (folder / "study.yaml").write_text("out: runs/before\nmethods: [at]\n")
+    assert read(folder / "study.yaml")[0].out == "runs/before", "a copy elsewhere repeats the study"
+    (folder / "study.db").write_bytes(b"")
+    assert read(folder / "study.yaml")[0].out == str(folder)
+    assert read(folder / "study.yaml", ["out=runs/other"])[0].out == "runs/other"
+    monkeypatch.chdir(folder)
+    assert read(Path("study.yaml"))[0].out == str(folder)

@@ -70,8 +70,8 @@ def test_a_teacher_that_fails_fails_what_it_teaches(tmp_path: Path) -> None:
 def test_trials_of_dead_programs_wait_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.add(many(3))
-    machine = owner_name().rpartition(":")[0]
-    dead, silent, alive = f"{machine}:999999999", "elsewhere:7", owner_name()
+    machine = owner_name().split(":")[0]
+    dead, silent, alive = f"{machine}:999999999:a", "elsewhere:7:a", owner_name()
     for owner in (dead, silent, alive):
         store.sign(owner)
     taken = [store.claim(owner) for owner in (silent, alive)]
@@ -115,3 +115,42 @@ def test_a_folder_without_a_study_and_another_format_are_refused(tmp_path: Path)
         connection.execute("UPDATE study SET value = '99' WHERE name = 'format'")
     with pytest.raises(TutelageError, match="has the format 99"):
         Store.open(tmp_path)
+
+
+def test_a_process_of_the_same_number_is_another_owner(tmp_path: Path) -> None:
+    assert owner_name() != owner_name(), "a container's process may have the number of the one before"
+    store, before = Store(tmp_path), owner_name()
+    store.add([ALONE])
+    store.sign(before)
+    store.claim(before)
+    store.connection.execute("UPDATE owners SET seen = 0")
+    store.sign(owner_name())
+    assert store.trials()[ALONE.id].state == "waiting"
+
+
+def test_the_database_of_another_program_stays_as_it_is(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("CREATE TABLE trials (trial_id INTEGER)")
+    before = (tmp_path / FILE).read_bytes()
+    for open_it in (Store, Store.open):
+        with pytest.raises(ConfigError, match="another program's database: choose another folder"):
+            open_it(tmp_path)
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+def test_a_folder_that_cant_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(TutelageError, match=r"can't be made: .* Choose another folder"):
+            Store(folder)
+
+
+def test_a_study_is_read_but_not_changed_where_it_cant_be_written(tmp_path: Path) -> None:
+    Store(tmp_path).add([ALONE])
+    store = Store.open(tmp_path)
+    store.connection.execute("PRAGMA query_only = ON")
+    store._begin()
+    assert [*store.trials()] == [ALONE.id]
+    for change in (lambda: store.retry([ALONE.id]), lambda: store.set_default("a", 1), lambda: store.claim("a")):
+        with pytest.raises(TutelageError, match="can't be read or written: attempt to write a readonly database"):
+            change()

@@ -154,12 +154,23 @@ def test_the_leader_on_validation_gets_further_seeds(finished: tuple[Path, Table
     folder = tmp_path / "study"
     shutil.copytree(finished[0], folder)
     trials = run(folder, leaders=1, leader_seeds=3)
-    (leader,) = Store.open(folder).get("leaders")
+    (leader,) = Store.open(folder).get("leaders=1 of 3")
     seeds = {m: {t.trial.seed for t in trials if t.trial.method == m} for m in ("alone", "kd", "at", "ps_kd")}
     other = {"at": "ps_kd", "ps_kd": "at"}[leader]
     assert seeds == {"alone": {0, 1, 2}, "kd": {0, 1, 2}, leader: {0, 1, 2}, other: {0, 1}}
     assert all(t.state == "done" for t in trials if t.trial.method in seeds)
     assert len(run(folder, leaders=1, leader_seeds=3)) == len(trials), "nothing is left to do"
+
+
+def test_a_torn_result_is_a_failure_and_the_others_are_trained(tmp_path: Path) -> None:
+    keys = {"out": str(tmp_path), "methods": ["cs_kd"], "teachers": [], "seeds": 2, "processes": 1}
+    study = Study(*separate(TINY | keys))
+    torn, *_ = study.store.trials().values()
+    (tmp_path / torn.folder).mkdir(parents=True)
+    (tmp_path / torn.folder / "result.json").write_text("{")
+    ended = study.run()
+    assert [stored.state for stored in ended] == ["failed", "done", "done", "done"]
+    assert "result.json can't be read" in ended[0].reason
 
 
 def test_a_budget_stops_methods_that_are_behind(tmp_path: Path) -> None:
@@ -175,5 +186,7 @@ def test_a_budget_stops_methods_that_are_behind(tmp_path: Path) -> None:
     assert {trials[name].state for name in ("alone", "kd")} == {"done"}
     assert trials["untaught"].reason.startswith("stopped after epoch")
     assert "validation accuracy" in trials["untaught"].reason
+    with pytest.raises(ConfigError, match=r"budget=2h: the methods in .* are stopped by budget=45steps"):
+        Study(*separate(TINY | keys | {"out": str(tmp_path / "study"), "budget": "2h"}))
     again = {t.trial.method: (t.state, t.reason) for t in run(tmp_path / "study", **keys)}
     assert again == {name: (t.state, t.reason) for name, t in trials.items()}

@@ -217,6 +217,7 @@ def test_the_end_needs_the_written_choice(tmp_path):
         ({"trails": 5}, "did you mean 'trials'"),
         ({"epochs": -1}, "epochs=-1"),
         ({"devices": 2}, "trials train on one device"),
+        ({"judged_on": "val"}, "judged_on=val: a search chooses on validation, then judges on test"),
         ({"limit": 5}, "can't hold the 10 classes"),
         ({"method": {"name": "at", "student": "layer9"}, "teacher": "cnn2", "search": {"lr": [0.1, 0.2]}}, "layer9"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from pathlib import Path
 
@@ -89,3 +90,15 @@ def test_the_rule_has_the_curves_of_the_trials_that_are_known(tmp_path):
     assert [len(job.stop["curves"]) for job in (first, second, third, fourth)] == [0, 0, 1, 2]
     assert third.stop["curves"] == [jobs.ended[0].curve]
     assert jobs_in(tmp_path, prune=False).next().stop is None
+
+
+@pytest.mark.parametrize("figure", [math.nan, math.inf])
+def test_a_trial_whose_figure_is_no_number_fails_and_the_search_goes_on(tmp_path, figure):
+    jobs = jobs_in(tmp_path, places=1)
+    job = jobs.next()
+    ended = train(job)
+    checksums.write_recorded(Path(job.folder) / "result.json", json.dumps({"student": {"accuracy": figure}}))
+    jobs.end(ended)
+    assert (jobs.ended[0].state, jobs.ended[0].value) == ("failed", None)
+    assert jobs.ended[0].reason == f"accuracy is {figure}"
+    assert jobs.next().trial == "1"

@@ -28,6 +28,12 @@ def test_fewer_than_two_values_have_no_interval():
     assert confidence_interval([]) is None
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_values_that_arent_finite_have_no_interval_and_no_verdict(value):
+    assert confidence_interval([0.9, value]) is None
+    assert verdict([0.9, value]) == "undecided"
+
+
 def test_verdicts():
     assert verdict([0.02, 0.021, 0.019]) == "beats"
     assert verdict([-0.02, -0.021, -0.019]) == "worse"

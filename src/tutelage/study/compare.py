@@ -9,6 +9,7 @@ from typing import Any
 
 from tutelage.study import conclusion, settings
 from tutelage.study.leaderboard import Leaderboard
+from tutelage.study.preflight import try_networks
 from tutelage.study.study import Study
 
 
@@ -46,7 +47,7 @@ def compare(methods: Sequence[str | Mapping[str, Any]] | None = None, **keys: An
         >>> sorted({row.method or row.role for row in study.board.rows})
         ['alone', 'dkd', 'kd', 'teacher']
     """
-    values = keys if methods is None else {"methods": list(methods), **keys}
-    study = Study(*settings.read(values=values))
+    values = keys if methods is None else {"methods": methods, **keys}
+    study = Study(*settings.read(values=values), try_networks)
     study.run()
     return FinishedStudy(study.folder, conclusion.write(study.store))

@@ -25,7 +25,8 @@ from tutelage.utils.intervals import Interval
 
 LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "≈": r"$\approx$",
-    "±": r"$\pm$", "−": r"$-$", **{character: f"\\{character}" for character in "{}$&#_%"},
+    "±": r"$\pm$", "−": r"$-$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "*": "{*}",
+    **{character: f"\\{character}" for character in "{}$&#_%"},
 }  # fmt: skip
 PLUS_MINUS = r"\pm"
 NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]\d+)?( ± [\d.]+(e[-+]\d+)?)?")

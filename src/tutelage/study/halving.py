@@ -75,7 +75,7 @@ def decide(store: Store, epochs: int, metric: str, higher_is_better: bool) -> No
     if not going or any(trial.state != "paused" for trial in going):
         return
     rung = min(trial.epoch for trial in going)
-    at_rung = {method: group for method, group in of_method.items() if {t.epoch for t in group.values()} == {rung}}
+    at_rung = {method: group for method, group in of_method.items() if rung in {t.epoch for t in group.values()}}
     alone = {
         (t.trial.student, t.trial.seed): store.folder / t.folder for t in trials.values() if t.trial.method == ALONE
     }
@@ -95,7 +95,7 @@ def decide(store: Store, epochs: int, metric: str, higher_is_better: bool) -> No
         for name in of_method[method]:
             reason = f"stopped after epoch {rung} of {epochs}: place {place} of {len(order)} methods, {against}"
             store.end(name, "stopped", reason)
-    store.go_on(name for method in kept for name in of_method[method])
+    store.go_on(name for method in kept for name, trial in of_method[method].items() if trial.epoch == rung)
 
 
 def validation(folder: Path, metric: str, epoch: int) -> float:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tutelage.config import parsing, schema
+from tutelage.config import parsing
 from tutelage.errors import ConfigError
-from tutelage.study.settings import FILE, LISTS, StudySettings
-from tutelage.study.store import Store
-from tutelage.study.trial import ENDED
+from tutelage.study.settings import FILE, LISTS, recorded
+from tutelage.study.store import Store, StoredTrial
+from tutelage.study.trial import ENDED, State, refuse_other_keys
 from tutelage.utils.files import write_text
+
+WORTH: tuple[State, ...] = ("failed", "stopped", "done")
+"""The states of a trial that is copied, in the order in which they are preferred."""
 
 
 def merge(folders: Sequence[Path], out: Path) -> Store:
     """Copy the finished trials of several studies with the same keys into a new one; return its store.
 
+    Of a trial that several have, one that is done is taken rather than one that failed.
+
     Raises: ConfigError if the studies' keys differ, or the folder isn't empty.
     """
-    if out.exists() and any(out.iterdir()):
-        raise ConfigError(f"out={out} exists already and isn't empty: choose another folder.")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConfigError(f"out={out} exists already and isn't an empty folder: choose another one.")
     sources = [Store.open(folder) for folder in folders]
     for source in sources[1:]:
         for name in ("keys", "threads", "protocol"):
@@ -28,26 +33,29 @@ def merge(folders: Sequence[Path], out: Path) -> Store:
                 raise ConfigError(
                     f"{source.folder} and {sources[0].folder} have different {name}: their rows aren't comparable."
                 )
-    kinds = schema.key_types() | schema.key_types(StudySettings)
-    recorded = [parsing.read_file(source.folder / FILE, kinds) for source in sources]
-    merged = recorded[0] | {"out": str(out), "seeds": max(each["seeds"] for each in recorded)}
-    merged |= {key: [*{repr(x): x for each in recorded for x in each.get(key, [])}.values()] for key in LISTS}
+    found = [(source, source.trials()) for source in sources]
+    refuse_other_keys(stored.trial for _, trials in found for stored in trials.values())
+    settings = [recorded(source.folder) for source in sources]
+    merged = settings[0] | {"out": str(out), "seeds": max(each["seeds"] for each in settings)}
+    merged |= {key: [*{repr(x): x for each in settings for x in each[key]}.values()] for key in LISTS}
     target = Store(out)
     for name in ("keys", "threads", "protocol", "versions"):
         target.set_default(name, sources[0].get(name))
-    for source in sources:
-        _copy(source, target)
+    for source, trials in found:
+        target.add(stored.trial for stored in trials.values())
+        _copy(source.folder, trials, target)
     write_text(out / FILE, parsing.dump(merged))
     return target
 
 
-def _copy(source: Store, target: Store) -> None:
-    """Copy the trials that have ended and aren't in the target, with their folders."""
-    there = {name: stored.state for name, stored in target.trials().items()}
-    for name, stored in source.trials().items():
-        target.add([stored.trial])
-        if stored.state not in ENDED or there.get(name) in ENDED:
+def _copy(folder: Path, trials: Mapping[str, StoredTrial], target: Store) -> None:
+    """Copy the trials that have ended, and better than those of the target, with their folders."""
+    there = target.trials()
+    for name, stored in trials.items():
+        before = there[name].state
+        if stored.state not in ENDED or (before in WORTH and WORTH.index(before) >= WORTH.index(stored.state)):
             continue
-        if (source.folder / stored.folder).is_dir():
-            shutil.copytree(source.folder / stored.folder, target.folder / stored.folder)
+        shutil.rmtree(target.folder / stored.folder, ignore_errors=True)  # of a trial that failed
+        if (folder / stored.folder).is_dir():
+            shutil.copytree(folder / stored.folder, target.folder / stored.folder)
         target.end(name, stored.state, stored.reason, stored.seconds, stored.result)

@@ -11,7 +11,8 @@ from tutelage.study.answers import describe_gain
 from tutelage.study.exports import Number, escape_markdown
 from tutelage.study.leaderboard import Leaderboard
 from tutelage.study.rows import Gain, Row
-from tutelage.utils.files import write_text
+from tutelage.study.trial import slug
+from tutelage.utils.files import sha256_of_bytes, write_text
 
 
 def write(board: Leaderboard, root: Path, student: str) -> Path:
@@ -22,9 +23,15 @@ def write(board: Leaderboard, root: Path, student: str) -> Path:
     row = board.choice(student)
     if row is None:
         raise TutelageError(f"{unknown('student with a result', student, _with_results(board))}")
-    path = root / f"card-{''.join(c if c.isalnum() or c in '.+-' else '_' for c in student)}.md"
+    path = root / f"card-{_file_name(student)}.md"
     write_text(path, render(board, row))
     return path
+
+
+def _file_name(student: str) -> str:
+    """Return a student's name, or a part of it with a number that is its own if it can't be a file's."""
+    name = slug(student)
+    return name if name == student else f"{name}-{sha256_of_bytes(student.encode())[:6]}"
 
 
 def _with_results(board: Leaderboard) -> list[str]:

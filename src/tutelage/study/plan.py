@@ -10,17 +10,16 @@ from typing import Any
 
 from tutelage import recipes
 from tutelage.config import schema
-from tutelage.config.embedded import embedded_defaults
 from tutelage.config.kinds import Spec
 from tutelage.config.methods import refuse_terms, term_specs
 from tutelage.config.named_parts import OFFLINE, name_of, scheme_trait
-from tutelage.errors import ConfigError, TutelageError
+from tutelage.errors import ConfigError, TutelageError, shown
 from tutelage.models.serialization import is_run
 from tutelage.runs.data import load_data
 from tutelage.runs.inputs import task_of
 from tutelage.runs.plan import needs_training, teacher_overrides
 from tutelage.study import protocols
-from tutelage.study.settings import StudySettings, read_pair
+from tutelage.study.settings import OF_STUDY, StudySettings, read_pair
 from tutelage.study.trial import IN_STUDY, TRIAL, StudyTrial
 from tutelage.utils import registry
 from tutelage.utils.key_types import OF_DATA
@@ -29,6 +28,13 @@ ALONE, KD = "alone", "kd"
 NO_NETWORKS = {"teacher": "", "student": ""}
 BUDGET = ("epochs", "batch_size")
 """The keys that are the same for all students, whatever a recipe has."""
+OF_ALL = (
+    "student", "seed", "data", "target", "group", "column", "reading", "task", "metric", "classes", "split", "val",
+    "limit", "labels_per_class", "split_seed", "judged_on", "epochs", *OF_STUDY,
+)  # fmt: skip
+"""The keys that no method has of its own: they decide what a row is of, and whether rows can be compared."""
+OF_METHOD = ("method", "scheme", "stages", "teacher")
+"""The keys of which a method has one or more."""
 OF_TEACHER = ("student", "student_weights", "epochs", "lr", "scheme", "student_inputs")
 """The keys of a teacher's training that differ from a student's."""
 OF_TRAINING = (*schema.TEACHER_BUDGET, "teacher_scheme", "teacher_weights")
@@ -63,10 +69,11 @@ def read_method(entry: str | Mapping[str, Any], networks: Mapping[str, str] = NO
     spec: Spec = {"method": entry} if isinstance(entry, str) else dict(entry)
     name = name_of_method(entry)
     spec.pop("name", None)
-    text, _, count = str(spec.get("method", "")).partition("@") if isinstance(spec.get("method"), str) else ("", "", "")
+    _refuse_entry(name, spec)
+    text, at, count = spec["method"].partition("@") if isinstance(spec.get("method"), str) else ("", "", "")
     if text:
         spec["method"] = text
-    if count and not (count.isdecimal() and 1 <= int(count) <= 64):
+    if at and not (count.isdecimal() and 1 <= int(count) <= 64):
         raise ConfigError(f"methods: {entry}: expected a number of teachers after @, 1 to 64.")
     if text and recipes.has(text):
         return Method(name, spec, *_teachers_of(recipes.load(text, {**networks, **spec}) | spec, count))
@@ -74,6 +81,20 @@ def read_method(entry: str | Mapping[str, Any], networks: Mapping[str, str] = NO
     refuse_terms(terms)
     needy = any(registry.find_entry("losses", term["name"]).needs_teacher for term in terms)
     return Method(name, spec, *_teachers_of(spec if needy or "scheme" in spec else {"teacher": None} | spec, count))
+
+
+def _refuse_entry(name: str, spec: Mapping[str, Any]) -> None:
+    """Refuse an entry of `methods` that is none, or whose row couldn't be compared with others.
+
+    Raises: ConfigError.
+    """
+    if not any(key in spec for key in OF_METHOD):
+        raise ConfigError(f"methods: {name}: a name for tables alone: add a method, as in {{name: …, method: kd}}.")
+    if fixed := [key for key in spec if key in OF_ALL]:
+        raise ConfigError(
+            f"methods: {name}: {fixed[0]}={shown(spec[fixed[0]])}: it is the same for all methods, since their rows "
+            "are compared: leave it out, or set it for the whole study."
+        )
 
 
 def name_of_method(entry: str | Mapping[str, Any]) -> str:
@@ -127,12 +148,11 @@ class Planner:
         self.pairs = [read_pair(pair) for pair in settings.pairs]
         settings = self._spelled_out(settings, keys.get("epochs"))
         self.settings, self.keys = settings, dict(keys)
-        embedded = embedded_defaults(self.keys)
-        self.students: list[Any] = settings.students or [embedded[key] for key in ("student",) if key in embedded]
-        self.teachers: list[Any] = settings.teachers or [embedded[key] for key in ("teacher",) if key in embedded]
+        self.students: list[Any] = settings.students
+        self.teachers: list[Any] = settings.teachers
         if not self.students:
             raise ConfigError("no students: name some (students=[resnet8x4, mobilenetv2]; see tutelage list models).")
-        networks = {"teacher": self.teachers[:1], "student": self.students[:1]}
+        networks: dict[str, list[Any]] = {"teacher": self.teachers[:1], "student": self.students[:1]}
         first = {role: label(named[0]) if named else "" for role, named in networks.items()}
         self.methods = [read_method(entry, first) for entry in settings.methods]
         names = [method.name for method in self.methods]

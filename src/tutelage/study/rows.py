@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -144,7 +145,7 @@ def _key(trial: Trial) -> Key:
 
 
 def _row(key: Key, trials: Sequence[Trial], metric: str) -> Row:
-    done = [trial for trial in trials if trial["state"] == "done" and metric in _student(trial)]
+    done = [trial for trial in trials if trial["state"] == "done" and _is_known(_student(trial).get(metric))]
     students = [_student(trial) for trial in done]
     unfinished = [Unfinished(t["seed"], t["state"], _reason(t, metric), t["folder"]) for t in trials if t not in done]
     return Row(
@@ -162,9 +163,17 @@ def _student(trial: Trial) -> Mapping[str, Any]:
     return (trial["result"] or {}).get("student") or {}
 
 
+def _is_known(figure: float | None) -> bool:
+    """Return whether a metric is a number: it is NaN where the data has nothing to judge by, or a training diverged."""
+    return figure is not None and math.isfinite(figure)
+
+
 def _reason(trial: Trial, metric: str) -> str:
     """Return why a trial has no figure."""
-    return trial["reason"] or (f"its result has no {metric}" if trial["state"] == "done" else "")
+    if trial["state"] != "done":
+        return str(trial["reason"])
+    figure = _student(trial).get(metric)
+    return f"its result has no {metric}" if figure is None else f"its {metric} is {figure}"
 
 
 def _cost(students: Sequence[Mapping[str, Any]]) -> Cost:
@@ -179,7 +188,7 @@ def _given_teachers(trials: Sequence[Trial], rows: Sequence[Row], metric: str) -
     taught = sorted((t for t in trials if t["teacher"] and t["result"]), key=lambda t: (t["teacher"], t["seed"]))
     for trial in taught:
         teacher, name = trial["result"].get("teacher") or {}, str(trial["teacher"])
-        if name not in found and teacher.get(metric) is not None:
+        if name not in found and _is_known(teacher.get(metric)):
             found[name] = Row(
                 "teacher", "", name, "", {trial["seed"]: teacher[metric]},
                 parameters=teacher["parameters"], macs=teacher["macs"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,15 +12,17 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tutelage.config import parsing, schema
+from tutelage.config.embedded import embedded_defaults
 from tutelage.config.kinds import Network, Spec
 from tutelage.errors import ConfigError
-from tutelage.study import engines, protocols
+from tutelage.study import engines, protocols, store
 from tutelage.utils.files import write_text
 from tutelage.utils.key_types import EntryTypes, NameOrPath, to_plain
 from tutelage.utils.validation import describe_faults
 
 NetworkSpecs = Annotated[list[NameOrPath | Network], Field(max_length=64)]
-Teachers = Annotated[list[NameOrPath | Network | NetworkSpecs], Field(max_length=64)]
+TeachTogether = Annotated[NetworkSpecs, Field(min_length=1)]
+Teachers = Annotated[list[NameOrPath | Network | TeachTogether], Field(max_length=64)]
 PairEntry = Annotated[Spec, EntryTypes({"teacher": str, "student": str})]
 MethodEntry = Annotated[Spec, EntryTypes({"name": str}, keys=True)]
 
@@ -96,8 +99,9 @@ class StudySettings(BaseModel):
     @field_validator("budget")
     @classmethod
     def _readable_budget(cls, budget: str | None) -> str | None:
-        if budget is not None and not (TIME.fullmatch(budget) or STEPS.fullmatch(budget)):
-            raise ValueError("expected a time such as 90s, 30m or 2h, or a number of steps such as 5000steps")
+        found = TIME.fullmatch(budget or "1s") or STEPS.fullmatch(budget or "")
+        if found is None or not 0 < float(found[1]) < math.inf:
+            raise ValueError("expected a time above 0 such as 90s, 30m or 2h, or a number of steps such as 5000steps")
         return budget
 
     @property
@@ -140,14 +144,29 @@ def read(
     """
     kinds = schema.key_types() | schema.key_types(StudySettings)
     given = parsing.read_file(file, kinds) if file is not None else {}
+    if file is not None and file.name == FILE and (file.parent / store.FILE).is_file():
+        given["out"] = str(file.parent if file.parent.name else file.parent.resolve())  # it may have been moved
     given = {**given, **parsing.parse_pairs(words, kinds), **(values or {})}
     given = _in_plural({key: to_plain(value) for key, value in given.items()})
     _refuse_objects(given)
-    recorded = Path(given.get("out") or StudySettings.model_fields["out"].default) / FILE
-    before = parsing.read_file(recorded, kinds) if recorded.is_file() else {}
+    folder = Path(str(given.get("out") or StudySettings.model_fields["out"].default))
+    before = recorded(folder) if (folder / FILE).is_file() else {}
     grown = {key: [*before[key], *(x for x in given[key] if x not in before[key])] for key in LISTS if
              key in before and isinstance(given.get(key), list)}  # fmt: skip
     return separate({**before, **given, **grown})
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """Return the keys that a study's folder records.
+
+    Raises: ConfigError if they can't be read, or aren't a study's.
+    """
+    keys = parsing.read_file(folder / FILE, schema.key_types() | schema.key_types(StudySettings))
+    try:
+        settings, of_runs = separate(keys)
+    except ConfigError as error:
+        raise ConfigError(f"{folder / FILE}: {error}") from error
+    return settings.model_dump() | of_runs
 
 
 def _refuse_objects(given: Mapping[str, Any]) -> None:
@@ -189,7 +208,11 @@ def separate(given: Mapping[str, Any]) -> tuple[StudySettings, dict[str, Any]]:
     Raises: ConfigError for keys that a study sets itself, and for a key that is set twice.
     """
     given = _in_plural(given)
-    given = given if given.get("protocol") is None else protocols.find(str(given["protocol"])).complete(given)
+    if given.get("protocol") is not None:
+        given = protocols.find(str(given["protocol"])).complete(given)
+    elif not given.get("pairs"):
+        embedded = embedded_defaults(given)
+        given = {SINGULAR[key]: [embedded[key]] for key in ("student", "teacher") if key in embedded} | given
     if given.get("pairs") and (named := [key for key in ("students", "teachers") if given.get(key)]):
         raise ConfigError(f"pairs name their networks, and {named[0]} is set too: leave one of them out.")
     own = {key: value for key, value in given.items() if key in StudySettings.model_fields}
@@ -200,6 +223,11 @@ def separate(given: Mapping[str, Any]) -> tuple[StudySettings, dict[str, Any]]:
         settings = StudySettings(**own)
     except ValidationError as error:
         raise ConfigError(describe_faults(error, StudySettings.model_fields, own)) from error
+    if settings.leaders and settings.leader_seeds <= settings.seeds:
+        raise ConfigError(
+            f"leader_seeds={settings.leader_seeds}: with seeds={settings.seeds} there is none left for the leaders: "
+            "expected more than seeds; or leave leaders out."
+        )
     for name in {key for key in keys if key not in schema.Config.model_fields}:
         schema.check({name: keys[name]})  # which refuses it, with the nearest key
     return settings, keys

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ FORMAT = 1
 PATIENCE = 60.0
 """Seconds without a sign of life after which a program that claimed trials is taken for dead."""
 
-TABLES = """
+TABLES = f"""
 CREATE TABLE IF NOT EXISTS study (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS trials (
     id TEXT PRIMARY KEY, position INTEGER NOT NULL, role TEXT NOT NULL, student TEXT NOT NULL, teacher TEXT NOT NULL,
@@ -30,6 +32,7 @@ CREATE TABLE IF NOT EXISTS trials (
     epoch INTEGER NOT NULL DEFAULT 0,
     seconds REAL, result TEXT);
 CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, seen REAL NOT NULL);
+INSERT OR IGNORE INTO study VALUES ('format', '{FORMAT}');
 """
 
 
@@ -65,18 +68,28 @@ class Store:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.file = folder, folder / FILE
         try:
-            self.connection = sqlite3.connect(folder / FILE, timeout=60, isolation_level=None)
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TutelageError(f"{folder} can't be made: {error}. Choose another folder (out=…).") from error
+        with self._told():
+            self.connection = sqlite3.connect(self.file, timeout=60, isolation_level=None)
             self.connection.execute("PRAGMA synchronous=FULL")
-            self.connection.executescript(TABLES)
-            found = self.get("format")
-        except sqlite3.Error as error:
-            raise TutelageError(f"{folder / FILE} isn't a study, or can't be written: {error}.") from error
-        if found not in (None, FORMAT):
-            raise TutelageError(f"{folder / FILE} has the format {found}, and this version reads {FORMAT}.")
-        self.set_default("format", FORMAT)
+            self._begin()
+        if (found := self.get("format")) != FORMAT:
+            raise TutelageError(f"{self.file} has the format {found}, and this version reads {FORMAT}.")
+
+    def _begin(self) -> None:
+        """Make the tables in a new file; a study that is there isn't written to.
+
+        Raises: ConfigError for the database of another program.
+        """
+        tables = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not tables:
+            self.connection.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT;")
+        elif not tables >= {"study", "trials", "owners"}:
+            raise ConfigError(f"{self.file} is another program's database: choose another folder (out=…).")
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -85,7 +98,8 @@ class Store:
         Raises: ConfigError if there is none.
         """
         if not (folder / FILE).is_file():
-            raise ConfigError(f"{folder} is no study: there is no {folder / FILE}; `tutelage compare out={folder}`.")
+            again = f"`tutelage compare out={shlex.quote(str(folder))}`"
+            raise ConfigError(f"{folder} is no study: there is no {folder / FILE}; {again}.")
         return cls(folder)
 
     def close(self) -> None:
@@ -93,26 +107,40 @@ class Store:
         self.connection.close()
 
     @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raise SQLite's errors as TutelageErrors, with the mend."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise TutelageError(
+                f"{self.file} isn't a study, or can't be read or written: {error}. If it is torn, delete it, and "
+                "repeat the command that began the study: its finished runs are read again."
+            ) from error
+
+    @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the file's write lock."""
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self.connection
-        except BaseException:
-            self.connection.execute("ROLLBACK")
-            raise
-        self.connection.execute("COMMIT")
+        with self._told():
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+            self.connection.execute("COMMIT")
 
     # what the whole study has
 
     def get(self, name: str) -> Any:
         """Return a value of the study; None if it isn't set."""
-        row = self.connection.execute("SELECT value FROM study WHERE name = ?", (name,)).fetchone()
+        with self._told():
+            row = self.connection.execute("SELECT value FROM study WHERE name = ?", (name,)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def set_default(self, name: str, value: Any) -> Any:
         """Set a value of the study unless it is set; return it."""
-        self.connection.execute("INSERT OR IGNORE INTO study VALUES (?, ?)", (name, json.dumps(value)))
+        with self._told():
+            self.connection.execute("INSERT OR IGNORE INTO study VALUES (?, ?)", (name, json.dumps(value)))
         return self.get(name)
 
     # trials
@@ -140,10 +168,11 @@ class Store:
 
     def trials(self) -> dict[str, StoredTrial]:
         """Return all trials by id, in the order in which they were added."""
-        rows = self.connection.execute(
-            "SELECT id, role, student, teacher, method, seed, keys, folder, state, reason, attempts, epoch, seconds,"
-            " result FROM trials ORDER BY position"
-        )
+        with self._told():
+            rows = self.connection.execute(
+                "SELECT id, role, student, teacher, method, seed, keys, folder, state, reason, attempts, epoch,"
+                " seconds, result FROM trials ORDER BY position"
+            ).fetchall()
         return {row[0]: _stored(row[1:]) for row in rows}
 
     def claim(self, owner: str, runnable: Iterable[str] | None = None) -> str | None:
@@ -240,13 +269,16 @@ class Store:
 
 
 def owner_name() -> str:
-    """Return this process's name as an owner of trials: its machine and its number."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Return this process's name as an owner of trials: its machine, its number and a name that no other has had.
+
+    In a container each start may have the same machine and number.
+    """
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 def _has_ended(owner: str) -> bool:
     """Return whether an owner was a process of this machine that has ended."""
-    machine, _, number = owner.rpartition(":")
+    machine, number, _ = owner.rsplit(":", 2)
     if machine != socket.gethostname():
         return False
     try:

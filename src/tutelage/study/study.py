@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tutelage.errors import ConfigError, Interrupted
+from tutelage.errors import CheckpointError, ConfigError, Interrupted
 from tutelage.runs import environment
 from tutelage.study import engines, halving, leaders
 from tutelage.study.engines.base import ATTEMPTS, Ended, Engine, Job
 from tutelage.study.plan import KD, Planner
 from tutelage.study.settings import StudySettings, write
-from tutelage.study.store import Store, StoredTrial, owner_name
-from tutelage.study.trial import ENDED, resolved
+from tutelage.study.store import FILE, Store, StoredTrial, owner_name
+from tutelage.study.trial import ENDED, StudyTrial, refuse_other_keys, resolved
 from tutelage.utils import checksums
 from tutelage.utils.signals import StopRequest, catch_stop_signals
 
@@ -33,24 +33,39 @@ class Study:
     Args:
         settings: the study's settings.
         keys: the keys of all its runs; they can't change in a study that is there.
+        check: called with the trials that are new, before they are written; it raises what it refuses.
 
     Raises: ConfigError if they contradict each other, or those that the study was begun with.
     """
 
-    def __init__(self, settings: StudySettings, keys: Mapping[str, Any]) -> None:
+    def __init__(
+        self, settings: StudySettings, keys: Mapping[str, Any], check: Callable[[list[StudyTrial]], object] = bool
+    ) -> None:
         self.settings, self.keys, self.folder = settings, keys, Path(settings.out)
         planner = Planner(settings, keys)
         trials = planner.trials()
         self.epochs = planner.epochs
         if all(trial.fault for trial in trials if trial.role == "alone"):
             raise ConfigError(next(trial.fault for trial in trials if trial.role == "alone"))
-        self.store = Store(self.folder)
-        self._refuse_other_keys(planner.keys)
-        self._refuse_other_protocol()
-        self.store.set_default("versions", environment.versions())
+        is_there = (self.folder / FILE).is_file()
+        if is_there:
+            self._open(planner.keys)
+        known = self.store.trials() if is_there else {}
+        refuse_other_keys([*(stored.trial for stored in known.values()), *trials])
+        check([trial for trial in trials if trial.id not in known])
+        if not is_there:
+            self._open(planner.keys)
         self.added = self.store.add(trials)
         write(settings, keys)
         self.owner, self.signed = owner_name(), -SIGN_EVERY
+
+    def _open(self, keys: Mapping[str, Any]) -> None:
+        """Open the store, which is made if there is none; refuse other keys than the study's."""
+        self.store = Store(self.folder)
+        self._refuse_other_keys(keys)
+        self._refuse_other_protocol()
+        self._refuse_other_budget()
+        self.store.set_default("versions", environment.versions())
 
     def _refuse_other_keys(self, keys: Mapping[str, Any]) -> None:
         """Refuse keys of the runs that aren't those of the study's begin."""
@@ -74,6 +89,15 @@ class Study:
         if first != now:
             raise ConfigError(
                 f"protocol={now}: {self.folder} was begun with protocol={first}: choose another folder (out=…)."
+            )
+
+    def _refuse_other_budget(self) -> None:
+        """Refuse another budget than that by which methods are stopped."""
+        first, now = self.store.get("budget"), self.settings.budget
+        if self.store.get("rungs") is not None and first != now:
+            raise ConfigError(
+                f"budget={now}: the methods in {self.folder} are stopped by budget={first}: leave it as it was, or "
+                "choose another folder (out=…)."
             )
 
     # the loop
@@ -129,7 +153,8 @@ class Study:
         if not self.settings.leaders:
             return False
         found = leaders.find(trials.values(), self.store, self.settings.leaders, self.epochs)
-        found = self.store.set_default("leaders", found)
+        name = f"leaders={self.settings.leaders} of {len(self.settings.methods)}"  # others where either has grown
+        found = self.store.set_default(name, found)
         return bool(self.store.add(leaders.trials_of(found, self.settings, self.keys)))
 
     def _sign(self) -> None:
@@ -152,8 +177,7 @@ class Study:
         elif ended.state == "lost" and self.store.attempts(ended.trial) < ATTEMPTS:
             self.store.end(ended.trial, "waiting", "", ended.seconds)
         elif ended.state == "done":
-            result = json.loads(checksums.read_verified(self.folder / trial.folder / "result.json"))
-            self.store.end(ended.trial, "done", "", ended.seconds, result)
+            self._record_result(ended, self.folder / trial.folder / "result.json")
         else:
             reason = ended.reason if ended.state == "failed" else f"{ended.reason}, {ATTEMPTS} times"
             self.store.end(ended.trial, "failed", reason, ended.seconds)
@@ -161,6 +185,15 @@ class Study:
         if now[ended.trial].state in ("done", "failed"):
             finished = sum(t.state in ENDED for t in now.values())
             watch(now[ended.trial], finished, len(now))
+
+    def _record_result(self, ended: Ended, file: Path) -> None:
+        """Write a trial's result, or that it is torn."""
+        try:
+            result = json.loads(checksums.read_verified(file))
+        except (CheckpointError, OSError, ValueError) as error:
+            self.store.end(ended.trial, "failed", f"{file} can't be read: {error}", ended.seconds)
+            return
+        self.store.end(ended.trial, "done", "", ended.seconds, result)
 
     # the budget
 
@@ -177,6 +210,7 @@ class Study:
         count = sum(halving.may_stop(t) for t in trials.values())
         epochs = self._epochs_left(whole, places)
         rungs = halving.rungs_for(epochs, self.epochs, len(methods), max(count // max(len(methods), 1), 1))
+        self.store.set_default("budget", self.settings.budget)
         return list(self.store.set_default("rungs", rungs))
 
     def _epochs_left(self, whole: Sequence[StoredTrial], places: int) -> float:

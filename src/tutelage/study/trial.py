@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from tutelage.errors import ConfigError, shown
 
 Role = Literal["teacher", "alone", "method"]
 State = Literal["waiting", "running", "paused", "done", "failed", "stopped"]
@@ -55,6 +57,25 @@ class StudyTrial:
     def requires(self) -> list[str]:
         """Return the ids of the trials whose students teach this one."""
         return sorted({name.removeprefix(TRIAL) for name in _texts(self.keys) if name.startswith(TRIAL)})
+
+
+def refuse_other_keys(trials: Iterable[StudyTrial]) -> None:
+    """Refuse trials that are of one row and seed, but not the same.
+
+    Raises: ConfigError that names the first key in which two differ.
+    """
+    first: dict[tuple[str, ...], StudyTrial] = {}
+    for trial in trials:
+        names = [trial.method or trial.role, trial.student, trial.teacher and f"by {trial.teacher}"]
+        other = first.setdefault((trial.role, trial.student, trial.teacher, trial.method, str(trial.seed)), trial)
+        if other.id != trial.id:
+            both = {**other.keys, **trial.keys}
+            key = next(key for key in both if other.keys.get(key) != trial.keys.get(key))
+            raise ConfigError(
+                f"{' '.join(filter(None, names))} has {key}={shown(other.keys.get(key))} and "
+                f"{key}={shown(trial.keys.get(key))}, which tables can't tell apart: give a method another "
+                "{name: …}; networks of one name belong into studies of their own (out=…)."
+            )
 
 
 def slug(name: str) -> str:

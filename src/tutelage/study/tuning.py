@@ -65,6 +65,8 @@ class Tuning:
         refuse_objects(provided, settings)
         if config.devices > 1:
             raise ConfigError(f"devices={config.devices}: trials train on one device: leave it out.")
+        if config.judged_on == "val":
+            raise ConfigError("judged_on=val: a search chooses on validation, then judges on test: leave it out.")
         space = SearchSpace.parse(settings.search, config)
         folder = Path(config.out) if config.out else next_free_folder(config)
         tuning = cls(config, settings, replace(provided, loaded={}), space, folder, notify)

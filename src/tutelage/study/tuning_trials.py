@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -65,7 +66,8 @@ class TuningTrials(Jobs):
         number, folder, metric = int(ended.trial), Path(self._folder(int(ended.trial))), self.rule.metric
         trial = TuningTrial(number, self.points[number], ended.state, None, read_curve(folder, metric), ended.reason)
         if ended.state == "done":
-            result = json.loads(checksums.read_verified(folder / "result.json"))
-            trial = replace(trial, value=result["student"][metric])
+            value = json.loads(checksums.read_verified(folder / "result.json"))["student"][metric]
+            judged = {"value": value} if math.isfinite(value) else {"state": "failed", "reason": f"{metric} is {value}"}
+            trial = replace(trial, **judged)
         self.ended[number] = trial
         self.watch(trial)

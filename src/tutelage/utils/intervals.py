@@ -10,8 +10,8 @@ Interval = tuple[float, float]
 
 
 def confidence_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
-    """Return Student's t interval of the mean; None for fewer than two values."""
-    if len(values) < 2:
+    """Return Student's t interval of the mean; None for fewer than two values, or if one isn't finite."""
+    if len(values) < 2 or not all(map(math.isfinite, values)):
         return None
     half_width = _factor(len(values), confidence) * stdev(values) / math.sqrt(len(values))
     return fmean(values) - half_width, fmean(values) + half_width

@@ -48,18 +48,21 @@ class StudyCommand(TextCommand):
 def compare(arguments: Arguments = None) -> None:
     """Run the study with a line for each trial, then print its leaderboard and its answers."""
     from tutelage.study import conclusion
+    from tutelage.study.preflight import try_networks
     from tutelage.study.settings import read
     from tutelage.study.study import Study
     from tutelage.utils.console import print_lines
 
     file, words = split_file(arguments or [])
-    study = Study(*read(file, words))
+    study = Study(*read(file, words), try_networks)
     began = time.monotonic()
     study.run(lambda trial, ended, count: print_lines(_line(trial, ended, count)))
     board = conclusion.write(study.store)
     from tutelage.cli.study_summary import print_leaderboard
 
     print_leaderboard(board, study.folder, time.monotonic() - began)
+    if not any(row.values for row in board.rows if row.role != "teacher"):
+        raise typer.Exit(1)
 
 
 def _line(stored: StoredTrial, ended: int, count: int) -> str:

@@ -6,25 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tutelage.cli.arguments import TextCommand
 from tutelage.config.parsing import parse_pairs
 from tutelage.errors import ConfigError
-from tutelage.utils.key_types import NameOrPath
-from tutelage.utils.validation import describe_faults
 
 app = typer.Typer(add_completion=False)
-
-
-class ExplainKeys(BaseModel):
-    """The keys of `tutelage explain`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    only: list[str] = Field([], description="groups of figures; all if none is named")
-    samples: int = Field(5000, ge=16, le=10**9, description="most samples of a split that a figure uses")
-    probe: NameOrPath | None = Field(None, description="another labelled data set, for a linear probe")
 
 
 @app.command(cls=TextCommand)
@@ -62,13 +49,10 @@ def _keys(arguments: list[str]) -> dict[str, Any]:
 
     Raises: ConfigError that lists every fault.
     """
+    from tutelage.explanation.keys import ExplainKeys
+
     fields = ExplainKeys.model_fields
     values = parse_pairs(arguments, {key: field.annotation for key, field in fields.items()})
     if wrong := [key for key in values if key not in fields]:
         raise ConfigError(f"{', '.join(wrong)}: expected only=, samples= or probe=.")
-    if isinstance(values.get("only"), str):
-        values["only"] = [values["only"]]
-    try:
-        return ExplainKeys(**values).model_dump()
-    except ValidationError as error:
-        raise ConfigError(describe_faults(error, fields, values)) from error
+    return values

@@ -27,14 +27,25 @@ def list_studies(root: Root = Path("runs")) -> None:
 
     Example: tutelage study list
     """
-    from collections import Counter
-
-    from tutelage.study.store import FILE, Store
+    from tutelage.study.store import FILE
     from tutelage.utils.console import print_lines
 
-    for file in sorted(root.rglob(FILE)):
-        states = Counter(trial.state for trial in Store.open(file.parent).trials().values())
-        print_lines(f"{file.parent}: {', '.join(f'{count} {state}' for state, count in sorted(states.items()))}")
+    lines = [f"{file.parent}: {_states(file.parent)}" for file in sorted(root.rglob(FILE))]
+    print_lines(*(lines or [f"{root}: no studies"]))
+
+
+def _states(folder: Path) -> str:
+    """Return the states of a study's trials, or why they can't be read."""
+    from collections import Counter
+
+    from tutelage.errors import TutelageError
+    from tutelage.study.store import Store
+
+    try:
+        states = Counter(trial.state for trial in Store.open(folder).trials().values())
+    except TutelageError as error:
+        return str(error)
+    return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
 
 
 @app.command()
@@ -88,10 +99,12 @@ def retry(folder: Folder) -> None:
 
     Example: tutelage study retry runs/study
     """
+    import shlex
+
     from tutelage.study.store import Store
     from tutelage.utils.console import print_lines
 
     store = Store.open(folder)
     failed = [name for name, trial in store.trials().items() if trial.state == "failed"]
     store.retry(failed)
-    print_lines(f"{len(failed)} trials wait again: `tutelage compare out={folder}`")
+    print_lines(f"{len(failed)} trials wait again: `tutelage compare out={shlex.quote(str(folder))}`")
