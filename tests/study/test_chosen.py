@@ -61,6 +61,11 @@ def test_of_one_kind_the_best_is_chosen() -> None:
     assert choice["chosen"] == "dkd"  # kd ties with it, and costs the same
 
 
+def test_the_student_alone_does_not_win_by_a_tie() -> None:
+    choice = choose({"alone": [0.5, 0.62], "kd": [0.58, 0.6], "pkt": [0.4, 0.4], "fitnet": [0.1, 0.1]})
+    assert choice["chosen"] == "kd"
+
+
 def test_the_student_alone_may_win() -> None:
     choice = choose({"alone": [0.6, 0.6], "kd": [0.5, 0.5], "pkt": [0.4, 0.4], "fitnet": [0.1, 0.1]})
     assert choice["chosen"] == "alone"

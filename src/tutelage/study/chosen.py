@@ -46,7 +46,8 @@ class Verdict:
     """The choice among candidates, the cheapest kind first.
 
     A candidate ties with the best if their mean difference isn't larger than its standard error over seeds (with two
-    seeds: if the seeds disagree). Of those that tie, the best of the cheapest kind is chosen.
+    seeds: if the seeds disagree). Of those that tie, the best of the cheapest kind is chosen; the student alone only if
+    it is the best itself, since few seeds tie with everything.
     """
 
     plan: ChoicePlan
@@ -76,9 +77,11 @@ class Verdict:
 
     @property
     def ties(self) -> list[Tried]:
-        """The best, and those that tie with it."""
+        """The best, and the losses that tie with it."""
         best = self.best
-        return [each for each in self.finalists if each is best or is_tie(best.gains(each))]
+        return [
+            each for each in self.finalists if each is best or (each is not self.alone and is_tie(best.gains(each)))
+        ]
 
     @property
     def alone(self) -> Tried | None:
