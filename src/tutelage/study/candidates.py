@@ -159,8 +159,11 @@ def _with_lengths(
 
 
 def _rungs(epochs: int) -> list[int]:
-    """Return the epochs after which the worse half of the candidates stops: a quarter and half of the training."""
-    return sorted({epochs // 4, epochs // 2} - {0})
+    """Return the epochs after which the worse half of the candidates stops: a quarter and half of the training.
+
+    None stops after one epoch, which tells little.
+    """
+    return sorted({epochs // 4, epochs // 2} - {0, 1})
 
 
 def _cost(epochs: int, names: Sequence[str]) -> int:
