@@ -154,3 +154,12 @@ def test_a_study_is_read_but_not_changed_where_it_cant_be_written(tmp_path: Path
     for change in (lambda: store.retry([ALONE.id]), lambda: store.set_default("a", 1), lambda: store.claim("a")):
         with pytest.raises(TutelageError, match="can't be read or written: attempt to write a readonly database"):
             change()
+
+
+def test_an_owner_of_a_study_begun_before_has_no_name_of_its_own(tmp_path: Path) -> None:
+    store, dead = Store(tmp_path), f"{owner_name().split(':')[0]}:999999999"
+    store.add([ALONE])
+    store.connection.execute("INSERT INTO owners VALUES (?, ?)", (dead, time.time()))
+    assert store.claim(dead) == ALONE.id
+    store.sign(owner_name())
+    assert store.trials()[ALONE.id].state == "waiting"

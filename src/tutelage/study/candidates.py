@@ -43,7 +43,7 @@ OF_ONE_PAIR = ("hint", "stages", "last")
 SHARE = 1 / 5
 """The most epochs of a choice, as a share of training every candidate to the end with its seeds.
 
-With the dry runs, the pauses and the figures, a choice then takes less than a quarter of the time.
+Its dry runs, pauses and figures come on top, which weigh where trainings are short.
 """
 
 SEEDS = (2, 3)

@@ -278,7 +278,7 @@ def owner_name() -> str:
 
 def _has_ended(owner: str) -> bool:
     """Return whether an owner was a process of this machine that has ended."""
-    machine, number, _ = owner.rsplit(":", 2)
+    machine, number = owner.split(":")[:2]
     if machine != socket.gethostname():
         return False
     try:

@@ -14,7 +14,8 @@ class InProcess(Engine):
     """One place, in this process; provided: the objects passed in place of names."""
 
     def __init__(self, provided: Provided) -> None:
-        self.places, self.provided, self.waiting = 1, replace(provided, loaded=provided.loaded or {}), list[Job]()
+        self.places, self.waiting = 1, list[Job]()
+        self.provided = replace(provided, loaded={}) if provided.loaded is None else provided
 
     def start(self, job: Job) -> None:
         """Keep a job until `ended` runs it."""
