@@ -73,7 +73,8 @@ PARTS = {
 def __getattr__(name: str) -> Any:
     if name in PARTS:
         return getattr(importlib.import_module(f"tutelage.{PARTS[name]}"), name)
-    for package in registry.KINDS:
+    packages = registry.KINDS if name[:1].isupper() else ()  # classes; to read the catalogues takes a second
+    for package in packages:
         for entry in registry.catalogue(package).values():
             if entry.class_name == name:
                 return entry.load()

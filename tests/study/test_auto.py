@@ -234,6 +234,12 @@ def test_no_loss_that_fits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         candidates.plan(inputs)
 
 
+def test_a_fault_that_is_no_losss_is_told_without_one() -> None:
+    inputs = RunInputs.load(check(DIGITS | {"method": "kd", "student": "nonet"}), Provided())
+    with pytest.raises(TutelageError, match=r"^unknown model .nonet."):
+        candidates.plan(inputs)
+
+
 def test_configurations_of_other_commands_have_no_auto() -> None:
     with pytest.raises(ConfigError, match=r"method=auto: a study chooses it"):
         check(DIGITS)

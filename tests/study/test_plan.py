@@ -162,6 +162,11 @@ def test_the_same_trial_has_the_same_id_in_another_folder() -> None:
         ({"methods": ["dkdd"]}, "dkd"),
         ({"methods": ["kd", "kd"]}, "'kd' is there twice"),
         ({"methods": ["alone"]}, "alone"),
+        (
+            {"methods": [{"name": "kd", "method": "at"}]},
+            "kd: a method of this name is the one that all others are compared",
+        ),
+        ({"methods": [{"name": "kd", "method": "takd"}]}, "isn't kd: give it another"),
         ({"methods": ["aver@none"]}, "number of teachers after @"),
         ({"methods": ["aver@"]}, "number of teachers after @"),
         ({"methods": [{"name": "dkd", "lr": 0.02}]}, "methods: dkd: a name for tables alone"),
@@ -191,6 +196,14 @@ def test_the_same_trial_has_the_same_id_in_another_folder() -> None:
 def test_refusals(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plan(**({"methods": ["dkd"]} | keys))
+
+
+@pytest.mark.parametrize(
+    "own", [{"temperature": 8}, {"method": [{"name": "kd", "temperature": 2}]}, {"method": "ce+kd"}]
+)
+def test_kd_of_ones_own_options_is_what_the_others_are_compared_with(own: dict[str, Any]) -> None:
+    planned = plan(methods=["dkd", {"name": "kd", "method": "kd", **own}])
+    assert {trial.method for trial in planned if trial.role == "method"} == {"kd", "dkd"}
 
 
 def test_words_of_the_command_line_are_read_by_the_types_of_their_keys() -> None:

@@ -39,6 +39,7 @@ def test_verdicts():
     assert verdict([-0.02, -0.021, -0.019]) == "worse"
     assert verdict([0.02, -0.02, 0.01]) == "undecided"
     assert verdict([0.5]) == "undecided"
+    assert verdict([0.3, 0.1 + 0.2, 0.3]) == "undecided"  # equal but for rounding
     assert verdict([-0.02, -0.021, -0.019], higher_is_better=False) == "beats"
 
 

@@ -115,6 +115,8 @@ def plan(inputs: RunInputs, pair: Sequence[str] = ()) -> ChoicePlan:
         candidates += found
     if not candidates:
         name, reason = next(iter(left_out.items()))
+        if len(left_out) > 1 and len({*left_out.values()}) == 1:  # the fault isn't the losses'
+            raise ConfigError(reason)
         raise ConfigError(
             f"method=auto: no loss fits this run; {name}: {reason} Name a method (`tutelage list losses`)."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from tutelage.config import schema
 from tutelage.config.kinds import Spec
 from tutelage.config.methods import refuse_terms, term_specs
 from tutelage.config.named_parts import OFFLINE, name_of, scheme_trait
+from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError, TutelageError, shown
 from tutelage.models.serialization import is_run
 from tutelage.runs.data import load_data
@@ -112,18 +113,24 @@ def _teachers_of(keys: Mapping[str, Any], count: str) -> tuple[int, bool]:
     return int(count or (len(teacher) if isinstance(teacher, list) else 1)), own
 
 
-def plain_method(config: schema.Config) -> Method:
+def plain_method(config: schema.Config, loaded: MutableMapping[str, DataModule]) -> Method:
     """Return kd, with which the others are compared; where outputs aren't logits of classes, the squared error instead.
 
-    A task may have another default method.
+    A task may have another default method. loaded: data that are loaded; those that are loaded here join them.
     """
     try:
-        task = task_of(load_data(config), config)
+        task = task_of(load_data(config, loaded=loaded), config)
     except TutelageError:  # each trial tells it
         return read_method(KD)
     compares = registry.find_entry("losses", KD).response_kinds
     method = task.default_method or (KD if task.response_kind in compares else "logit_mse")
     return read_method({"name": KD, "method": method})
+
+
+def _losses_of(method: Method) -> set[str]:
+    """Return the names of a method's losses; that of its recipe, if it is one."""
+    text = method.keys.get("method", KD)
+    return {text} if isinstance(text, str) and recipes.has(text) else {term["name"] for term in term_specs(text)}
 
 
 def label(network: Any) -> str:
@@ -139,11 +146,14 @@ class Planner:
     Args:
         settings: the study's settings.
         keys: the keys of all its runs.
+        loaded: data that are loaded, which those that are loaded here join.
 
     Raises: ConfigError if they contradict each other, or there is no student.
     """
 
-    def __init__(self, settings: StudySettings, keys: Mapping[str, Any]) -> None:
+    def __init__(
+        self, settings: StudySettings, keys: Mapping[str, Any], loaded: MutableMapping[str, DataModule] | None = None
+    ) -> None:
         self.protocol = protocols.find(settings.protocol)
         self.pairs = [read_pair(pair) for pair in settings.pairs]
         settings = self._spelled_out(settings, keys.get("epochs"))
@@ -159,8 +169,8 @@ class Planner:
         if twice := [name for name in names if names.count(name) > 1 or name == ALONE]:
             raise ConfigError(f"methods: {twice[0]!r} is there twice: give one of them another {{name: …}}.")
         base = schema.check({**self.keys, "student": label(self.students[0]), "teacher": "none", "method": None})
-        if self.teachers and KD not in names:
-            self.methods.insert(0, plain_method(base))
+        if self.teachers:
+            self._have_plain_kd(base, {} if loaded is None else loaded)
         if needy := [method.name for method in self.methods if method.teachers and not self.teachers]:
             raise ConfigError(f"methods: {needy[0]} needs a teacher: name some (teachers=[resnet32x4]).")
         if base.stages or base.students:
@@ -194,6 +204,23 @@ class Planner:
         if self.protocol.name:
             refuse_own_keys(settings.teachers, settings.students, self.protocol.name)
         return settings
+
+    def _have_plain_kd(self, config: schema.Config, loaded: MutableMapping[str, DataModule]) -> None:
+        """Put plain kd, with which the others are compared, before the methods if none of them is called so.
+
+        Raises: ConfigError if one is that is another method.
+        """
+        named = next((method for method in self.methods if method.name == KD), None)
+        if named is not None and KD in _losses_of(named):
+            return
+        plain = plain_method(config, loaded)
+        if named is None:
+            self.methods.insert(0, plain)
+        elif not _losses_of(plain) & _losses_of(named):
+            raise ConfigError(
+                f"methods: kd: a method of this name is the one that all others are compared with, and it isn't "
+                f"{plain.keys['method']}: give it another {{name: …}}."
+            )
 
     def _of_network(self, network: Any) -> dict[str, Any]:
         """Return the study's keys with those of the protocol that a network has of its own."""

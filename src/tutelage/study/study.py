@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tutelage.data.data_module import DataModule
 from tutelage.errors import CheckpointError, ConfigError, Interrupted
 from tutelage.runs import environment
 from tutelage.study import engines, halving, leaders
@@ -23,6 +24,8 @@ from tutelage.utils.signals import StopRequest, catch_stop_signals
 SIGN_EVERY = 10.0
 """Seconds between two signs of life."""
 
+Check = Callable[[list[StudyTrial], MutableMapping[str, DataModule]], object]
+"""Called with trials and the data that are loaded; it raises what it refuses."""
 Watch = Callable[[StoredTrial, int, int], None]
 """Called with a trial that has ended, the number that have ended, and the number of all."""
 
@@ -33,16 +36,17 @@ class Study:
     Args:
         settings: the study's settings.
         keys: the keys of all its runs; they can't change in a study that is there.
-        check: called with the trials that are new, before they are written; it raises what it refuses.
+        check: called with the trials that are new, before they are written.
 
     Raises: ConfigError if they contradict each other, or those that the study was begun with.
     """
 
     def __init__(
-        self, settings: StudySettings, keys: Mapping[str, Any], check: Callable[[list[StudyTrial]], object] = bool
+        self, settings: StudySettings, keys: Mapping[str, Any], check: Check = lambda trials, loaded: None
     ) -> None:
         self.settings, self.keys, self.folder = settings, keys, Path(settings.out)
-        planner = Planner(settings, keys)
+        loaded: dict[str, DataModule] = {}
+        planner = Planner(settings, keys, loaded)
         trials = planner.trials()
         self.epochs = planner.epochs
         if all(trial.fault for trial in trials if trial.role == "alone"):
@@ -52,7 +56,7 @@ class Study:
             self._open(planner.keys)
         known = self.store.trials() if is_there else {}
         refuse_other_keys([*(stored.trial for stored in known.values()), *trials])
-        check([trial for trial in trials if trial.id not in known])
+        check([trial for trial in trials if trial.id not in known], loaded)
         if not is_there:
             self._open(planner.keys)
         self.added = self.store.add(trials)

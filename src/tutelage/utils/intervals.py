@@ -18,10 +18,13 @@ def confidence_interval(values: Sequence[float], confidence: float = 0.95) -> In
 
 
 def verdict(differences: Sequence[float], higher_is_better: bool = True) -> str:
-    """Return "beats", "worse" or "undecided": the interval of paired differences is above, below or around 0."""
+    """Return "beats", "worse" or "undecided": the interval of paired differences is above, below or around 0.
+
+    Equal differences are undecided: nothing is known of how they vary.
+    """
     gains = [d if higher_is_better else -d for d in differences]
     bounds = confidence_interval(gains)
-    if bounds is None or bounds[0] <= 0 <= bounds[1]:
+    if bounds is None or bounds[0] <= 0 <= bounds[1] or math.isclose(*bounds):
         return "undecided"
     return "beats" if bounds[0] > 0 else "worse"
 
