@@ -25,6 +25,20 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def trials_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study's trials run here: a process takes ten seconds to start."""
+    from tutelage.runs.inputs import Provided
+    from tutelage.study import engines
+    from tutelage.study.engines.in_process import InProcess
+
+    class Here(InProcess):
+        def __init__(self, places: int | None, threads: int, logs: Path) -> None:
+            super().__init__(Provided())
+
+    monkeypatch.setattr(engines.EngineEntry, "load", lambda entry: Here)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Headless Chromium from the system."""

@@ -110,7 +110,7 @@ def make_modules():
 
 
 @pytest.fixture
-def somewhere(tmp_path, monkeypatch):
+def somewhere(tmp_path, monkeypatch, trials_in_this_process):
     """A folder with what the pages name, where each training has one epoch."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

@@ -29,7 +29,7 @@ def test_a_name_on_the_api_page_has_an_example(name):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_examples_run(path):
+def test_examples_run(path, trials_in_this_process):
     name = ".".join(("tutelage", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted

@@ -68,6 +68,7 @@ def test_a_finished_study_runs_nothing(finished: tuple[Path, Table]) -> None:
     assert table(again.run()) == figures
 
 
+@pytest.mark.usefixtures("trials_in_this_process")
 def test_a_new_method_and_a_new_seed_train_only_what_is_new(finished: tuple[Path, Table], tmp_path: Path) -> None:
     folder, figures = finished
     study = Study(*separate(TINY | {"out": str(folder), "methods": ["at", "sp"], "seeds": 2, "processes": 1}))
@@ -150,6 +151,7 @@ def test_ray_has_the_same_figures_though_a_worker_is_killed(finished: tuple[Path
     assert sorted(trial.attempts for trial in trials)[-2:] == [1, 2], "the lost one was begun again, and no other"
 
 
+@pytest.mark.usefixtures("trials_in_this_process")
 def test_the_leader_on_validation_gets_further_seeds(finished: tuple[Path, Table], tmp_path: Path) -> None:
     folder = tmp_path / "study"
     shutil.copytree(finished[0], folder)
@@ -162,6 +164,7 @@ def test_the_leader_on_validation_gets_further_seeds(finished: tuple[Path, Table
     assert len(run(folder, leaders=1, leader_seeds=3)) == len(trials), "nothing is left to do"
 
 
+@pytest.mark.usefixtures("trials_in_this_process")
 def test_a_torn_result_is_a_failure_and_the_others_are_trained(tmp_path: Path) -> None:
     keys = {"out": str(tmp_path), "methods": ["cs_kd"], "teachers": [], "seeds": 2, "processes": 1}
     study = Study(*separate(TINY | keys))
@@ -173,6 +176,7 @@ def test_a_torn_result_is_a_failure_and_the_others_are_trained(tmp_path: Path) -
     assert "result.json can't be read" in ended[0].reason
 
 
+@pytest.mark.usefixtures("trials_in_this_process")
 def test_a_budget_stops_methods_that_are_behind(tmp_path: Path) -> None:
     methods = [
         "at",
