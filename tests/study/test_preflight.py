@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 import tutelage
-from tutelage.errors import TutelageError
-from tutelage.study.preflight import try_networks
+from tutelage.errors import ConfigError, TutelageError
+from tutelage.study.preflight import refuse_doomed
 from tutelage.study.settings import separate
 from tutelage.study.study import Study
 from tutelage.study.trial import StudyTrial
@@ -38,20 +39,45 @@ def test_what_nothing_can_be_trained_with_is_refused(tmp_path: Path, keys: dict[
 
 def test_only_new_networks_are_tried(tmp_path: Path) -> None:
     keys = KEYS | {"students": ["cnn2"], "teachers": [], "methods": ["cs_kd"], "out": str(tmp_path)}
-    Study(*separate(keys), try_networks)
+    Study(*separate(keys), refuse_doomed)
     new: list[StudyTrial] = []
-    Study(*separate(keys | {"students": ["cnn2", "cnn4"]}), lambda trials, loaded: new.extend(trials))
+    Study(*separate(keys | {"students": ["cnn2", "cnn4"]}), lambda folder, trials, known, loaded: new.extend(trials))
     assert {trial.student for trial in new} == {"cnn4"}
 
 
+def save(file: Path, count: int = 60) -> None:
+    """Save pictures, of which `count` are for training."""
+    images, labels = np.random.default_rng(0).integers(0, 255, (60, 8, 8), dtype=np.uint8), np.arange(60) % 10
+    np.savez(file, x_train=images[:count], y_train=labels[:count], x_test=images, y_test=labels)
+
+
 def test_the_data_are_loaded_once_for_the_plan_and_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, reads = tmp_path / "made.npz", list[object]()
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 255, (60, 8, 8), dtype=np.uint8)
-    arrays = {"x_train": images, "y_train": np.arange(60) % 10, "x_test": images, "y_test": np.arange(60) % 10}
-    np.savez(file, **arrays)
-    load = np.load
-    monkeypatch.setattr(np, "load", lambda *args, **options: reads.append(args) or load(*args, **options))
-    keys = KEYS | {"data": f"npz:{file}", "students": ["cnn2"], "teachers": ["cnn4"], "methods": ["dkd"]}
-    Study(*separate({key: x for key, x in keys.items() if key != "limit"} | {"out": str(tmp_path / "s")}), try_networks)
-    assert len(reads) == 1
+    save(tmp_path / "made.npz")
+    read = Mock(side_effect=np.load)
+    monkeypatch.setattr(np, "load", read)
+    keys = KEYS | {"data": f"npz:{tmp_path}/made.npz", "students": ["cnn2"], "teachers": ["cnn4"], "methods": ["dkd"]}
+    Study(*separate(keys | {"limit": None, "out": str(tmp_path / "study")}), refuse_doomed)
+    assert read.call_count == 1
+
+
+@pytest.mark.usefixtures("trials_in_this_process")
+def test_data_that_have_changed_are_refused_before_anything_is_trained_on_them(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {
+        "methods": ["cs_kd"],
+        "data": f"npz:{tmp_path}/made.npz",
+        "students": ["cnn2"],
+        "teachers": [],
+        "epochs": 1,
+    }
+    keys |= {"seeds": 1, "device": "cpu", "out": str(tmp_path / "study")}
+
+    save(tmp_path / "made.npz")
+    assert all(row.mean is not None for row in tutelage.compare(**keys).board.rows)
+    save(tmp_path / "made.npz", 50)
+    tutelage.compare(**keys)  # which trains nothing
+    with pytest.raises(ConfigError, match=r"study was begun on other data: npz:.*made.npz has changed since"):
+        tutelage.compare(**keys | {"seeds": 2})
+    save(tmp_path / "made.npz")
+    assert {row.method: len(row.values) for row in tutelage.compare(**keys | {"seeds": 2}).board.rows} == {
+        "alone": 2, "cs_kd": 2,
+    }  # fmt: skip

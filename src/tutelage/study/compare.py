@@ -9,7 +9,7 @@ from typing import Any
 
 from tutelage.study import conclusion, settings
 from tutelage.study.leaderboard import Leaderboard
-from tutelage.study.preflight import try_networks
+from tutelage.study.preflight import refuse_doomed
 from tutelage.study.study import Study
 
 
@@ -48,6 +48,6 @@ def compare(methods: Sequence[str | Mapping[str, Any]] | None = None, **keys: An
         ['alone', 'dkd', 'kd', 'teacher']
     """
     values = keys if methods is None else {"methods": methods, **keys}
-    study = Study(*settings.read(values=values), try_networks)
+    study = Study(*settings.read(values=values), refuse_doomed)
     study.run()
     return FinishedStudy(study.folder, conclusion.write(study.store))

@@ -1,9 +1,11 @@
-"""A dry run of each network that a study trains without a teacher: faults of all its trainings, before the first."""
+"""Faults that all trainings of a study would have, found before the first: networks, and data that have changed."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from tutelage.config import schema
 from tutelage.data.data_module import DataModule
@@ -11,7 +13,36 @@ from tutelage.errors import ConfigError, TutelageError
 from tutelage.runs.dry_run import dry_run
 from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.plan import RunPlan
-from tutelage.study.trial import StudyTrial
+from tutelage.study.store import StoredTrial
+from tutelage.study.trial import ENDED, StudyTrial
+from tutelage.utils import checksums
+
+
+def refuse_doomed(
+    folder: Path, new: Sequence[StudyTrial], known: Sequence[StoredTrial], loaded: MutableMapping[str, DataModule]
+) -> None:
+    """Refuse networks that can't be wired, and data that have changed since some of the trials ended.
+
+    folder: the study's. loaded: data that are loaded.
+    Raises: ConfigError that lists all faults of the networks; the TutelageErrors of loading the data.
+    """
+    if new or any(stored.state not in ENDED for stored in known):
+        _refuse_changed_data(folder, known, loaded)
+    try_networks(new, loaded)
+
+
+def _refuse_changed_data(folder: Path, known: Sequence[StoredTrial], loaded: MutableMapping[str, DataModule]) -> None:
+    done = next((stored for stored in known if stored.trial.role == "alone" and stored.state == "done"), None)
+    file = None if done is None else folder / done.folder / "environment.json"
+    if done is None or file is None or not file.is_file():
+        return
+    config = schema.check({**done.trial.keys, "devices": 1})
+    record = json.loads(checksums.read_verified(file))
+    if record["data"] != RunInputs.load(config, Provided(loaded=loaded)).data.fingerprint:
+        raise ConfigError(
+            f"{folder} was begun on other data: {config.data} has changed since, and rows must be comparable: put it "
+            "back, or choose another folder (out=…)."
+        )
 
 
 def try_networks(trials: Sequence[StudyTrial], loaded: MutableMapping[str, DataModule]) -> None:

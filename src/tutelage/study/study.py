@@ -24,8 +24,8 @@ from tutelage.utils.signals import StopRequest, catch_stop_signals
 SIGN_EVERY = 10.0
 """Seconds between two signs of life."""
 
-Check = Callable[[list[StudyTrial], MutableMapping[str, DataModule]], object]
-"""Called with trials and the data that are loaded; it raises what it refuses."""
+Check = Callable[[Path, list[StudyTrial], list[StoredTrial], MutableMapping[str, DataModule]], object]
+"""Called with the folder, the new trials, those of before and the data that are loaded; it raises what it refuses."""
 Watch = Callable[[StoredTrial, int, int], None]
 """Called with a trial that has ended, the number that have ended, and the number of all."""
 
@@ -36,13 +36,13 @@ class Study:
     Args:
         settings: the study's settings.
         keys: the keys of all its runs; they can't change in a study that is there.
-        check: called with the trials that are new, before they are written.
+        check: called before anything is written.
 
     Raises: ConfigError if they contradict each other, or those that the study was begun with.
     """
 
     def __init__(
-        self, settings: StudySettings, keys: Mapping[str, Any], check: Check = lambda trials, loaded: None
+        self, settings: StudySettings, keys: Mapping[str, Any], check: Check = lambda folder, new, known, loaded: None
     ) -> None:
         self.settings, self.keys, self.folder = settings, keys, Path(settings.out)
         loaded: dict[str, DataModule] = {}
@@ -56,7 +56,7 @@ class Study:
             self._open(planner.keys)
         known = self.store.trials() if is_there else {}
         refuse_other_keys([*(stored.trial for stored in known.values()), *trials])
-        check([trial for trial in trials if trial.id not in known], loaded)
+        check(self.folder, [trial for trial in trials if trial.id not in known], [*known.values()], loaded)
         if not is_there:
             self._open(planner.keys)
         self.added = self.store.add(trials)

@@ -48,13 +48,13 @@ class StudyCommand(TextCommand):
 def compare(arguments: Arguments = None) -> None:
     """Run the study with a line for each trial, then print its leaderboard and its answers."""
     from tutelage.study import conclusion
-    from tutelage.study.preflight import try_networks
+    from tutelage.study.preflight import refuse_doomed
     from tutelage.study.settings import read
     from tutelage.study.study import Study
     from tutelage.utils.console import print_lines
 
     file, words = split_file(arguments or [])
-    study = Study(*read(file, words), try_networks)
+    study = Study(*read(file, words), refuse_doomed)
     began = time.monotonic()
     study.run(lambda trial, ended, count: print_lines(_line(trial, ended, count)))
     board = conclusion.write(study.store)
