@@ -30,9 +30,10 @@ def auto_weight(loss: Loss, steps: int) -> float | GradientRatio:
     was measured with the published weight in the literature's protocol. A published weight belongs to the sizes of the
     networks, images and batches for which it was chosen, and to 240 epochs, in which a student recovers from terms that
     outweigh the labels; in short trainings it doesn't, so r falls with their length. It falls slowly, p = 1/6, for a
-    loss that compares relations or maps as both networks have them, and p = 1/3 for one that learns a connector: that
-    asks a small student for each of the teacher's channels. The powers are ours, chosen on the embedded digits and
-    2,000 images of Fashion-MNIST. A loss without a measured share, such as one of logits, keeps its published weight.
+    loss that compares relations or maps as both networks have them, and p = 1/3 for one that learns a connector, with
+    which a small student has to give each of the teacher's channels. The powers are ours, chosen on the embedded digits
+    and 2,000 images of Fashion-MNIST. A loss without a measured share, such as one of logits, keeps its published
+    weight.
     """
     share = gradient_shares().get(catalogue_name(type(loss)))
     if share is None:
