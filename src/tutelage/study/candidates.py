@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,11 +39,8 @@ GROUPS = (
 OF_ONE_PAIR = ("hint", "stages", "last")
 """Values of `Loss.compares` of losses that can be given one pair of layers."""
 
-SHARE = 1 / 5
-"""The most epochs of a choice, as a share of training every candidate to the end with its seeds.
-
-Its dry runs, pauses and figures come on top, which weigh where trainings are short.
-"""
+PART = 4
+"""A short training has this part of the run's epochs: no candidate costs more of its whole training, and most stop."""
 
 SEEDS = (2, 3)
 """The fewest and the most seeds of a choice."""
@@ -94,7 +90,7 @@ class ChoicePlan:
 
 
 def plan(inputs: RunInputs, pair: Sequence[str] = ()) -> ChoicePlan:
-    """Return the plan for a run that names no method: the losses that fit, and trainings as long as SHARE allows.
+    """Return the plan for a run that names no method: the losses that fit, and a part of the run's epochs.
 
     inputs: the run's, with any method. pair: the layers of losses of features; empty: each loss's own.
 
@@ -145,19 +141,15 @@ def misfit(inputs: RunInputs, method: Any) -> str:
 def _with_lengths(
     config: Config, candidates: Sequence[Candidate], left_out: Mapping[str, str], pair: Sequence[str]
 ) -> ChoicePlan:
-    seeds = min(max(config.seeds, SEEDS[0]), SEEDS[1])
-    whole = (len(candidates) + 1) * config.epochs * seeds
-    names = [candidate.name for candidate in candidates]
-    costs = {epochs: seeds * _cost(epochs, names) for epochs in range(1, config.epochs + 1)}
-    fitting = [epochs for epochs, cost in costs.items() if cost <= SHARE * whole]
-    if not fitting:
-        fewest = math.ceil(costs[1] * config.epochs / (SHARE * whole))
+    seeds, epochs = min(max(config.seeds, SEEDS[0]), SEEDS[1]), config.epochs // PART
+    if not epochs:
         raise ConfigError(
-            f"epochs={config.epochs}: too few for a choice by trainings that together cost {SHARE:.0%} of training "
-            f"every candidate: epochs={fewest} or more, or name a method."
+            f"epochs={config.epochs}: too few for a choice by trainings of {1 / PART:.0%} of them: epochs={PART} or "
+            "more, or name a method."
         )
-    epochs = max(fitting)
-    return ChoicePlan(candidates, left_out, pair, seeds, epochs, _rungs(epochs), costs[epochs], whole)
+    cost = seeds * _cost(epochs, [candidate.name for candidate in candidates])
+    whole = (len(candidates) + 1) * config.epochs * seeds
+    return ChoicePlan(candidates, left_out, pair, seeds, epochs, _rungs(epochs), cost, whole)
 
 
 def _rungs(epochs: int) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tutelage.errors import TutelageError
 from tutelage.runs.summary import interval
-from tutelage.study.candidates import SHARE, Candidate, ChoicePlan
+from tutelage.study.candidates import PART, Candidate, ChoicePlan
 from tutelage.study.plan import ALONE
 from tutelage.study.store import StoredTrial
 from tutelage.utils.console import format_duration, format_metric
@@ -134,7 +134,7 @@ class Verdict:
         seconds = sum(each.seconds for each in self.tried)
         return (
             f"The choice took {format_duration(seconds)} and {epochs} epochs, {epochs / self.epochs:.1f} times those "
-            f"of one training, and {epochs / self.plan.whole:.0%} of training every candidate (at most {SHARE:.0%})."
+            f"of one training, and {epochs / self.plan.whole:.0%} of training every candidate (at most {1 / PART:.0%})."
         )
 
     def to_json(self) -> dict[str, Any]:
