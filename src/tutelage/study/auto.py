@@ -190,7 +190,8 @@ class Choice:
             "log": [],
             "judged_on": SEALED["judged_on"],
         }
-        study = Study(settings, {key: value for key, value in keys.items() if key not in own} | shorter)
+        of_runs = {key: value for key, value in keys.items() if key not in own} | shorter
+        study = Study(settings, of_runs, plain_kd=False)
         study.store.set_default("rungs", list(plan.rungs))
         return study
 

@@ -39,7 +39,7 @@ GROUPS = (
 OF_ONE_PAIR = ("hint", "stages", "last")
 """Values of `Loss.compares` of losses that can be given one pair of layers."""
 
-PART = 4
+PART = 5
 """A short training has this part of the run's epochs: no candidate costs more of its whole training, and most stop."""
 
 SEEDS = (2, 3)

@@ -147,12 +147,17 @@ class Planner:
         settings: the study's settings.
         keys: the keys of all its runs.
         loaded: data that are loaded, which those that are loaded here join.
+        plain_kd: whether plain kd, with which the others are compared, joins them if it isn't named.
 
     Raises: ConfigError if they contradict each other, or there is no student.
     """
 
     def __init__(
-        self, settings: StudySettings, keys: Mapping[str, Any], loaded: MutableMapping[str, DataModule] | None = None
+        self,
+        settings: StudySettings,
+        keys: Mapping[str, Any],
+        loaded: MutableMapping[str, DataModule] | None = None,
+        plain_kd: bool = True,
     ) -> None:
         self.protocol = protocols.find(settings.protocol)
         self.pairs = [read_pair(pair) for pair in settings.pairs]
@@ -169,7 +174,7 @@ class Planner:
         if twice := [name for name in names if names.count(name) > 1 or name == ALONE]:
             raise ConfigError(f"methods: {twice[0]!r} is there twice: give one of them another {{name: …}}.")
         base = schema.check({**self.keys, "student": label(self.students[0]), "teacher": "none", "method": None})
-        if self.teachers:
+        if self.teachers and plain_kd:
             self._have_plain_kd(base, {} if loaded is None else loaded)
         if needy := [method.name for method in self.methods if method.teachers and not self.teachers]:
             raise ConfigError(f"methods: {needy[0]} needs a teacher: name some (teachers=[resnet32x4]).")

@@ -37,16 +37,21 @@ class Study:
         settings: the study's settings.
         keys: the keys of all its runs; they can't change in a study that is there.
         check: called before anything is written.
+        plain_kd: whether plain kd, with which the others are compared, joins them if it isn't named.
 
     Raises: ConfigError if they contradict each other, or those that the study was begun with.
     """
 
     def __init__(
-        self, settings: StudySettings, keys: Mapping[str, Any], check: Check = lambda folder, new, known, loaded: None
+        self,
+        settings: StudySettings,
+        keys: Mapping[str, Any],
+        check: Check = lambda folder, new, known, loaded: None,
+        plain_kd: bool = True,
     ) -> None:
         self.settings, self.keys, self.folder = settings, keys, Path(settings.out)
         loaded: dict[str, DataModule] = {}
-        planner = Planner(settings, keys, loaded)
+        planner = Planner(settings, keys, loaded, plain_kd)
         trials = planner.trials()
         self.epochs = planner.epochs
         if all(trial.fault for trial in trials if trial.role == "alone"):
