@@ -276,5 +276,9 @@ def test_the_commands_choose_and_repeat(tmp_path: Path) -> None:
     first, second = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("run", "again"))
     checked = CliRunner().invoke(app, ["check", str(tmp_path / "run" / "config.yaml")])
     assert "method=auto chose" in checked.output
+    (tmp_path / "run").rename(tmp_path / "moved")
+    moved = CliRunner().invoke(app, ["distill", str(tmp_path / "moved" / "choice" / "auto.yaml")])
+    assert moved.exit_code == 2
+    assert f"it was begun as out={tmp_path / 'run'}" in " ".join(moved.output.split()) + str(moved.exception)
     assert second["choice"] == first["choice"]
     assert second["student"]["values"] == first["student"]["values"]

@@ -287,3 +287,8 @@ def test_the_command_line(tmp_path, monkeypatch):
     assert "trial" not in again.output
     wrong = runner.invoke(app, ["tune", "study.yaml", "search={lrr: [1, 2]}"])
     assert wrong.exit_code == 2
+    Path("tuned").rename("moved")
+    moved = runner.invoke(app, ["tune", "moved/tune.yaml"])
+    assert moved.exit_code == 2
+    assert "it was begun as out=tuned" in moved.output
+    assert not Path("tuned").exists()

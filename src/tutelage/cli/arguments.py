@@ -36,11 +36,19 @@ def read_config(arguments: Sequence[str] | None, **values: Any) -> Config:
 
 
 def read_keys(arguments: Sequence[str] | None) -> dict[str, Any]:
-    """Read the keys from command-line arguments, unchecked; later ones win."""
+    """Read the keys from command-line arguments, unchecked; later ones win.
+
+    Raises: ConfigError if they can't be read, or if the file is of a choice whose folder was moved.
+    """
     from tutelage.config import parsing, schema
 
     file, pairs = split_file(arguments or [])
-    return (parsing.read_file(file, schema.key_types()) if file is not None else {}) | schema.parse_pairs(pairs)
+    keys, given = parsing.read_file(file, schema.key_types()) if file is not None else {}, schema.parse_pairs(pairs)
+    if file is not None and file.name == "auto.yaml" and keys.get("out") and "out" not in given:
+        from tutelage.study.choice_folder import refuse_moved
+
+        refuse_moved(file, str(keys["out"]), file.parent.parent)
+    return keys | given
 
 
 def split_file(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:

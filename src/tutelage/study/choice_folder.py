@@ -27,6 +27,18 @@ def locked(folder: Path, doing: str) -> Iterator[None]:
         raise ConfigError(f"{folder}: another process is {doing} here: wait for it.") from error
 
 
+def refuse_moved(request: Path, out: str, folder: Path) -> None:
+    """Refuse to go on by a request whose folder isn't the one that it names: it would begin anew in another place.
+
+    Raises: ConfigError.
+    """
+    if (request.parent / checksums.NAME).is_file() and Path(out).resolve() != folder.resolve():
+        raise ConfigError(
+            f"{request}: it was begun as out={out}, which its trainings name, and here that isn't {folder}: go back to "
+            "the folder of before, or begin anew elsewhere (out=…)."
+        )
+
+
 def read(file: Path, work: str) -> Any:
     """Return the content of a JSON file; work: what has to begin again if it is lost, such as "search".
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tutelage.config import parsing, schema
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, unknown
-from tutelage.study import engines
+from tutelage.study import choice_folder, engines
 from tutelage.utils.key_types import EntryTypes
 from tutelage.utils.validation import describe_faults
 
@@ -51,10 +51,16 @@ class TuneSettings(BaseModel):
 
 
 def read(file: Path | None, pairs: list[str]) -> dict[str, Any]:
-    """Return the keys of a YAML file and of `key=value` arguments; the later win."""
+    """Return the keys of a YAML file and of `key=value` arguments; the later win.
+
+    Raises: ConfigError if they can't be read, or if the file is of a search whose folder was moved.
+    """
     kinds = schema.key_types() | schema.key_types(TuneSettings)
     keys = parsing.read_file(file, kinds) if file is not None else {}
-    return keys | parsing.parse_pairs(pairs, kinds)
+    given = parsing.parse_pairs(pairs, kinds)
+    if file is not None and file.name == "tune.yaml" and keys.get("out") and "out" not in given:
+        choice_folder.refuse_moved(file, str(keys["out"]), file.parent)
+    return keys | given
 
 
 def separate(keys: Mapping[str, Any]) -> tuple[TuneSettings, Config]:
