@@ -206,7 +206,8 @@ def test_a_weight_is_balanced_by_the_gradients_of_all_students():
     fit(scheme, DATA, epochs=1)
     scheme.players["peers"].peer_terms["kd"].weight.weight.fill_(1.0)
     norms = {f"peers/peer{k}/{name}": norm for k in range(3) for name, norm in (("ce", 3.0 + k), ("kd", 1.0))}
-    assert scheme.balance(norms, epoch=0.0)
+    after = scheme.balance(norms, epoch=0.0)
+    assert after == {name: 4 * norm if name.endswith("kd") else norm for name, norm in norms.items()}
     assert scheme.weights() == {f"peers/peer{k}/kd": 4.0 for k in range(3)}
 
 

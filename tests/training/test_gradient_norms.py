@@ -7,6 +7,8 @@ from small import digest, digits, offline
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.relation.crd import CRD
 from tutelage.losses.response.kd import KD
+from tutelage.objective.term import Term
+from tutelage.policies.weight.gradient_ratio import GradientRatio
 from tutelage.training.gradient_norms import gradient_norms
 
 
@@ -39,3 +41,10 @@ def test_measuring_leaves_no_trace():
     assert digest(scheme) == before
     assert torch.equal(state, torch.get_rng_state())
     assert all(p.grad is None for p in scheme.parameters())
+
+
+def test_norms_after_balancing_are_those_that_would_be_measured():
+    scheme, batch = wired([Term(KD()), Term(FitNet(), weight=GradientRatio(ratio=0.3))])
+    norms = scheme.balance(gradient_norms(scheme, batch, 0), batch.epoch)
+    assert norms == pytest.approx(gradient_norms(scheme, batch, 0), rel=1e-5)
+    assert norms["student/fitnet"] == pytest.approx(0.3 * norms["student/ce"], rel=1e-5)

@@ -257,14 +257,13 @@ class Terms(nn.ModuleDict):
         for term in self.named_terms().values():
             term.settle(weight == "auto" and supervised, epochs, steps)
 
-    def balance(self, norms: Mapping[str, float], epoch: float) -> bool:
-        """Pass the gradient norms at an epoch to the weights that depend on them; return whether there are any."""
+    def balance(self, norms: Mapping[str, float], epoch: float) -> None:
+        """Pass the gradient norms at an epoch to the weights that depend on them."""
         terms = self.named_terms()
         task_loss = sum(norms.get(name, 0.0) for name, term in terms.items() if not term.loss.needs_teacher)
-        balanced = [(name, term, term.weight) for name, term in terms.items() if isinstance(term.weight, Weight)]
-        for name, term, weight in balanced:
-            weight.balance(norms.get(name, 0.0) / term.warm_up(epoch), task_loss)
-        return bool(balanced)
+        for name, term in terms.items():
+            if isinstance(term.weight, Weight):
+                term.weight.balance(norms.get(name, 0.0) / term.warm_up(epoch), task_loss)
 
     def weights(self) -> dict[str, float]:
         """Return the current weights of the terms whose weight depends on other terms."""

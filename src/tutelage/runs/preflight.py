@@ -241,9 +241,7 @@ def _try(run: Run, trial: Trial) -> DataModule:
     if run.config.recompute:
         for student in scheme.students().values():
             enable_checkpointing(student, student.select(batch).inputs)
-    norms = gradient_norms(scheme, batch, 0)
-    if scheme.balance(norms, batch.epoch):
-        norms = gradient_norms(scheme, batch, 0)
+    norms = scheme.balance(gradient_norms(scheme, batch, 0), batch.epoch)
     trial.norms = {display_name(name): norm for name, norm in norms.items()}
     _step(scheme, batch, trial)
     trial.findings += (

@@ -170,19 +170,20 @@ class Scheme(CheckedArguments, nn.Module):
         """Return the first student's terms, by their names in the method."""
         return next(iter(self.terms().values()), Terms())
 
-    def balance(self, norms: Mapping[str, float], epoch: float) -> bool:
-        """Update the weights that depend on gradient norms; return True if there are any.
+    def balance(self, norms: Mapping[str, float], epoch: float) -> dict[str, float]:
+        """Update the weights that depend on gradient norms; return the norms with the new weights, which scale them.
 
         norms: gradient norms by "player/term", at an epoch; those of students that share their terms are added.
         """
+        before = self.weights()
         prefixes: dict[Terms, list[str]] = {}
         for prefix, terms in self.terms().items():
             prefixes.setdefault(terms, []).append(prefix)
-        has_balanced = False
         for terms, of_students in prefixes.items():
             total = {name: sum(norms.get(prefix + name, 0.0) for prefix in of_students) for name in terms}
-            has_balanced |= terms.balance(total, epoch)
-        return has_balanced
+            terms.balance(total, epoch)
+        after = self.weights()
+        return {name: norm * after[name] / before[name] if name in before else norm for name, norm in norms.items()}
 
     def weights(self) -> dict[str, float]:
         """Return the current weights of the terms whose weight depends on the other terms, by "player/term"."""

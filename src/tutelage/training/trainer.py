@@ -243,9 +243,7 @@ class Trainer:
     def _with_norms(self, state: TrainingState, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Yield the same batches, after measuring each term's gradient norm on the first one."""
         first, scheme, progress = next(batches), state.scheme, state.progress
-        norms = self._norms(scheme, first, progress.step)
-        if scheme.balance(norms, first.epoch):
-            norms = self._norms(scheme, first, progress.step)
+        norms = scheme.balance(self._norms(scheme, first, progress.step), first.epoch)
         shown, weights = ({display_name(n): x for n, x in by_term.items()} for by_term in (norms, scheme.weights()))
         self._notify(GradientNorms(progress.step, progress.epoch, shown, weights))
         yield first
