@@ -350,3 +350,9 @@ def test_losses_of_embeddings_compare_responses_that_are_embeddings_but_named_la
     pytest.importorskip("pytorch_metric_learning")
     with pytest.raises(ConfigError, match="MetricLearning compares embedding, and this task's outputs are classes"):
         Terms.from_method(MetricLearning()).fit_kind("classes")
+
+
+def test_terms_as_a_method_keep_their_options():
+    terms = Terms.from_method([Term(KD(), weight=0.3), Term(AT(), student="layer1", teacher="layer2")], CE())
+    again = Terms.from_method(terms, CE()).named_terms()
+    assert again == terms.named_terms()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from torch import nn
+
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, LossSum
 from tutelage.nn import connectors
@@ -119,6 +121,8 @@ def _parts(method: Method | None) -> list[Any]:
         return list(method.parts)
     if isinstance(method, Loss | Term | Mapping | str):
         return [method]
+    if isinstance(method, nn.ModuleDict):  # terms by name
+        return list(method.values())
     if not isinstance(method, Iterable):
         raise ConfigError(f"{method!r} is no part of a method: expected a loss, a sum of losses, or a list of them.")
     return [part for item in method for part in ([item] if _is_pair(item) else _parts(item))]
