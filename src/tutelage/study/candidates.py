@@ -153,11 +153,11 @@ def _with_lengths(
 
 
 def _rungs(epochs: int) -> list[int]:
-    """Return the epochs after which the worse half of the candidates stops: a quarter and half of the training.
+    """Return the epoch after which the worse half of the candidates stops: half of the training.
 
-    None stops after one epoch, which tells little.
+    None stops earlier, nor after a single epoch, which tells little of what comes.
     """
-    return sorted({epochs // 4, epochs // 2} - {0, 1})
+    return [epochs // 2] if epochs // 2 > 1 else []
 
 
 def _cost(epochs: int, names: Sequence[str]) -> int:

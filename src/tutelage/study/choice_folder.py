@@ -28,14 +28,14 @@ def locked(folder: Path, doing: str) -> Iterator[None]:
 
 
 def refuse_moved(request: Path, out: str, folder: Path) -> None:
-    """Refuse to go on by a request whose folder isn't the one that it names: it would begin anew in another place.
+    """Refuse to go on by a request whose folder isn't the one that it names: it would begin again in another place.
 
     Raises: ConfigError.
     """
     if (request.parent / checksums.NAME).is_file() and Path(out).resolve() != folder.resolve():
         raise ConfigError(
             f"{request}: it was begun as out={out}, which its trainings name, and here that isn't {folder}: go back to "
-            "the folder of before, or begin anew elsewhere (out=…)."
+            "the folder of before, or begin a new one elsewhere (out=…)."
         )
 
 
