@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +12,9 @@ from tutelage.errors import ConfigError, TutelageError
 from tutelage.runs.dry_run import dry_run
 from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.plan import RunPlan
+from tutelage.study import choice_folder
 from tutelage.study.store import StoredTrial
 from tutelage.study.trial import ENDED, StudyTrial
-from tutelage.utils import checksums
 
 
 def refuse_doomed(
@@ -37,8 +36,7 @@ def _refuse_changed_data(folder: Path, known: Sequence[StoredTrial], loaded: Mut
     if done is None or file is None or not file.is_file():
         return
     config = schema.check({**done.trial.keys, "devices": 1})
-    record = json.loads(checksums.read_verified(file))
-    if record["data"] != RunInputs.load(config, Provided(loaded=loaded)).data.fingerprint:
+    if choice_folder.read(file, "study")["data"] != RunInputs.load(config, Provided(loaded=loaded)).data.fingerprint:
         raise ConfigError(
             f"{folder} was begun on other data: {config.data} has changed since, and rows must be comparable: put it "
             "back, or choose another folder (out=…)."
