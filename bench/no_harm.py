@@ -29,6 +29,7 @@ from tutelage.study.leaderboard import Leaderboard
 from tutelage.study.rows import Row
 from tutelage.study.store import Store
 from tutelage.utils import registry
+from tutelage.utils.intervals import verdict
 
 RECIPES = ["bam", "curriculum_kd", "distpro", "dot", "kd_then_ce", "l2t_ww", "lskd", "metadistil", "multi_task"]
 
@@ -60,20 +61,19 @@ def rows(board: Leaderboard) -> dict[str, Row]:
     return {row.method: row for row in board.rows if row.role == "method"}
 
 
-def interval(row: Row | None) -> tuple[float, float] | None:
-    """Return the interval of the gain over the student alone."""
-    gain = None if row is None else row.gains.get("alone")
-    return None if gain is None else gain.interval
+def cell(row: Row, unit: int) -> str:
+    """Return the gain over the student alone with its interval, and whether that is below or above zero."""
+    gain = row.gains.get("alone")
+    if gain is None or gain.interval is None:
+        return "refused" if row.unfinished else "–"
+    low, high = (unit * bound for bound in gain.interval)
+    word = verdict_of(row)
+    return f"{unit * gain.mean:+.1f} ({low:+.1f} … {high:+.1f}){'' if word == 'undecided' else ', ' + word}"
 
 
-def cell(row: Row | None, unit: int) -> str:
-    """Return a gain with its interval, and whether it is below or above zero."""
-    bounds = interval(row)
-    if row is None or bounds is None:
-        return "refused" if row is not None and row.unfinished else "–"
-    low, high = (unit * bound for bound in bounds)
-    word = ", worse" if high < 0 else ", beats" if low > 0 else ""
-    return f"{unit * row.gains['alone'].mean:+.1f} ({low:+.1f} … {high:+.1f}){word}"
+def verdict_of(row: Row) -> str:
+    """Return "beats", "worse" or "undecided" for the gain over the student alone, uncorrected."""
+    return verdict(list(row.gains["alone"].values.values())) if "alone" in row.gains else "undecided"
 
 
 def table(before: Leaderboard, after: Leaderboard) -> str:
@@ -88,7 +88,7 @@ def table(before: Leaderboard, after: Leaderboard) -> str:
 
 def worse(board: Mapping[str, Row]) -> list[str]:
     """Return the methods whose interval lies below zero."""
-    return sorted(name for name, row in board.items() if (bounds := interval(row)) is not None and bounds[1] < 0)
+    return sorted(name for name, row in board.items() if verdict_of(row) == "worse")
 
 
 def main() -> None:

@@ -77,6 +77,17 @@ def test_equal_results_are_undecided(trials):
     assert (gain.mean, gain.verdict, gain.p) == (0, "undecided", None)
 
 
+def test_one_right_answer_more_in_each_seed_is_undecided(trials):
+    """Metrics are of single precision: their differences differ by errors of rounding."""
+    listed = trials({"kd": 0.0}, seeds=3)
+    for each in listed:
+        right = 178 + 17 * each["seed"] + (each["method"] == "kd")
+        each["result"]["student"]["accuracy"] = float(np.float32(right / 500))
+    gain = row_of(build(listed), "kd").gains["alone"]
+    assert (gain.verdict, gain.p, gain.spread) == ("undecided", None, 0)
+    assert gain.mean == pytest.approx(0.002, rel=1e-4)
+
+
 def test_less_is_better_for_errors(trials):
     board = build(trials({"kd": -0.1, "dkd": 0.1}, metric="rmse", higher_is_better=False))
     assert [row.method for row in board.rows if row.role == "method"] == ["kd", "dkd"]

@@ -3,10 +3,11 @@
 import math
 from statistics import fmean, stdev
 
+import numpy as np
 import pytest
 from scipy import stats
 
-from tutelage.utils.intervals import confidence_interval, interval_caveat, is_worse, verdict
+from tutelage.utils.intervals import confidence_interval, interval_caveat, is_worse, paired_differences, verdict
 
 VALUES = [0.91, 0.935, 0.92, 0.94, 0.928]
 
@@ -41,6 +42,25 @@ def test_verdicts():
     assert verdict([0.5]) == "undecided"
     assert verdict([0.3, 0.1 + 0.2, 0.3]) == "undecided"  # equal but for rounding
     assert verdict([-0.02, -0.021, -0.019], higher_is_better=False) == "beats"
+
+
+@pytest.mark.parametrize("samples", [359, 500, 3000, 10_000])
+def test_equal_differences_of_metrics_in_single_precision_are_equal(samples):
+    """One right answer more in each seed says nothing of how much seeds differ."""
+    right = np.array([0.31, 0.52, 0.77, 0.93]) * samples // 1
+    alone, taught = ((np.float32(n) / np.float32(samples)).astype(float).tolist() for n in (right, right + 1))
+    differences = paired_differences(taught, alone)
+    assert differences == pytest.approx([1 / samples] * 4, rel=0.01)
+    assert len(set(differences)) == 1
+    assert verdict(differences) == "undecided"
+    assert paired_differences(alone, alone) == [0, 0, 0, 0]
+
+
+def test_differences_of_errors_of_rounding_are_none():
+    assert paired_differences([0.5 + 1e-9, 0.5, 0.9], [0.5, 0.5, 0.7]) == [0, 0, pytest.approx(0.2)]
+    assert paired_differences([5e4, 5e4 + 0.004], [5e4 - 3, 5e4 - 3]) == [pytest.approx(3.002)] * 2
+    assert paired_differences([0.52, 0.53], [0.5, 0.5]) == pytest.approx([0.02, 0.03])
+    assert paired_differences([], []) == []
 
 
 def test_a_verdict_agrees_with_the_paired_test():

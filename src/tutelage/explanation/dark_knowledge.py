@@ -11,7 +11,7 @@ from tutelage.explanation.agreement import margins
 from tutelage.explanation.base import Explanation, OverSeeds, Words
 from tutelage.explanation.classes import class_rows
 from tutelage.explanation.opened_run import OpenedRun
-from tutelage.utils.intervals import confidence_interval
+from tutelage.utils.intervals import paired_differences, verdict
 
 RANKED, PAIRS = 2_000, 2**24
 """The most rows whose ranks are compared, and the pairs of classes that are held at once."""
@@ -140,8 +140,8 @@ def _compare(ranks: Mapping[str, Mapping[str, OverSeeds]]) -> str:
     if {"baseline", "student"} - ranks.keys():
         return ""
     taught, alone = (ranks[role]["Kendall's tau"].values for role in ("student", "baseline"))
-    bounds = confidence_interval([s - a for s, a in zip(taught, alone, strict=True)])
-    if bounds is None:
+    if len(taught) < 2:
         return "One seed: the difference between taught and alone has no interval."
-    where = "more like" if bounds[0] > 0 else "less like" if bounds[1] < 0 else "not surely more or less like"
+    words = {"beats": "more like", "worse": "less like", "undecided": "not surely more or less like"}
+    where = words[verdict(paired_differences(taught, alone))]
     return f"Over {len(taught)} seeds taught orders them {where} the teacher than alone."

@@ -14,7 +14,7 @@ from tutelage.runs import examples
 from tutelage.runs.phase import read_phase
 from tutelage.tasks.base import Task
 from tutelage.utils import checksums
-from tutelage.utils.intervals import confidence_interval, is_worse, verdict
+from tutelage.utils.intervals import confidence_interval, is_worse, paired_differences, verdict
 
 
 def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _gain(result: dict[str, Any], task: Task) -> dict[str, Any] | None:
     baseline, student = result["baseline"], result["student"]
     if baseline is None or student is None:
         return None
-    gains = [s - a for s, a in zip(student["values"], baseline["values"], strict=True)]
+    gains = paired_differences(student["values"], baseline["values"])
     return {
         "mean": fmean(gains),
         "interval": confidence_interval(gains),

@@ -14,7 +14,7 @@ from tutelage.study.candidates import PART, Candidate, ChoicePlan
 from tutelage.study.plan import ALONE
 from tutelage.study.store import StoredTrial
 from tutelage.utils.console import format_duration, format_metric
-from tutelage.utils.intervals import confidence_interval
+from tutelage.utils.intervals import confidence_interval, paired_differences
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Tried:
 
     def gains(self, other: Tried) -> list[float]:
         """Return the differences from another candidate's figures, seed by seed."""
-        return [value - other.values[seed] for seed, value in self.values.items() if seed in other.values]
+        seeds = [seed for seed in self.values if seed in other.values]
+        return paired_differences(*([each.values[seed] for seed in seeds] for each in (self, other)))
 
 
 @dataclass(frozen=True)

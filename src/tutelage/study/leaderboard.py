@@ -14,6 +14,7 @@ from tutelage.study.published import FollowedProtocol
 from tutelage.study.rows import ROLES, Gain, Key, Row, Trial, gather
 from tutelage.study.sample_noise import Scores, noise_of, read_scores
 from tutelage.study.statistics import holm, level_of_next, paired_test, seeds_to_decide, verdicts
+from tutelage.utils.intervals import paired_differences
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,9 @@ def _gains(row: Row, known: Mapping[Key, Row]) -> dict[str, Gain]:
     """Return the gains of a method over its references, by seed; none where they have no seed in common."""
     gains = {}
     for name, reference in _references(row, known).items():
-        values = {seed: v - reference.values[seed] for seed, v in row.values.items() if seed in reference.values}
+        seeds = [seed for seed in row.values if seed in reference.values]
+        differences = paired_differences(*([each.values[seed] for seed in seeds] for each in (row, reference)))
+        values = dict(zip(seeds, differences, strict=True))
         if values:
             test = paired_test(list(values.values()))
             low, high = (_number(bound) for bound in test.interval)

@@ -35,7 +35,7 @@ from tutelage.study.stopping import MedianRule
 from tutelage.study.tune_settings import TuneSettings
 from tutelage.study.tuning_trials import TuningTrials
 from tutelage.utils import checksums
-from tutelage.utils.intervals import confidence_interval, verdict
+from tutelage.utils.intervals import confidence_interval, paired_differences, verdict
 
 SEALED: dict[str, Any] = {"judged_on": "val", "baseline": False}
 """The keys of all trainings before the choice: nothing of them can read the test split."""
@@ -253,7 +253,7 @@ class Tuning:
         values = {name: self.read(f"{name}/result.json")["student"]["values"] for name in arms}
         for name in arms:
             self.notify(f"{name}: {choice['metric']} {sum(values[name]) / len(values[name]):.4f} on test")
-        gains = [tuned - untuned for tuned, untuned in zip(*values.values(), strict=True)]
+        gains = paired_differences(*values.values())
         result = {key: choice[key] for key in ("metric", "higher_is_better", "trial", "value", "point", "trials")}
         result |= {name: {"values": x, "interval": confidence_interval(x)} for name, x in values.items()}
         result["gain"] = {

@@ -8,6 +8,9 @@ from statistics import fmean, stdev
 
 Interval = tuple[float, float]
 
+ROUNDING = 2.0**-22
+"""The largest error of a difference between two metrics, relative to them: they are computed in single precision."""
+
 
 def confidence_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
     """Return Student's t interval of the mean; None for fewer than two values, or if one isn't finite."""
@@ -15,6 +18,18 @@ def confidence_interval(values: Sequence[float], confidence: float = 0.95) -> In
         return None
     half_width = _factor(len(values), confidence) * stdev(values) / math.sqrt(len(values))
     return fmean(values) - half_width, fmean(values) + half_width
+
+
+def paired_differences(values: Sequence[float], references: Sequence[float]) -> list[float]:
+    """Return the differences of metrics; those that only rounding tells apart, from each other or from 0, are equal.
+
+    An accuracy has steps of one sample, so equal differences over seeds are common where they are small.
+    """
+    differences = [value - reference for value, reference in zip(values, references, strict=True)]
+    error = ROUNDING * max(map(abs, [*values, *references]), default=0.0)
+    if differences and max(differences) - min(differences) <= 2 * error:
+        differences = [fmean(differences)] * len(differences)
+    return [0.0 if abs(difference) <= error else difference for difference in differences]
 
 
 def verdict(differences: Sequence[float], higher_is_better: bool = True) -> str:
