@@ -198,9 +198,11 @@ class Choice:
     def _watch(self, stored: StoredTrial, ended: int, count: int) -> None:
         """Tell how a short training ended."""
         trial, metric = stored.trial, self.inputs.task.metric
-        came = stored.reason if stored.result is None else f"{metric} {format_metric(stored.result['student'][metric])}"
+        came = f"{stored.state}: {stored.reason.rstrip('.')}"
+        if stored.result is not None:
+            came = f"{metric} {format_metric(stored.result['student'][metric])} on validation"
         name = f"{trial.method}, seed {trial.seed}"
-        self.notify(f"{ended}/{count}  {name}: {came} on validation, {format_duration(stored.seconds)}")
+        self.notify(f"{ended}/{count}  {name}: {came}, {format_duration(stored.seconds)}")
 
 
 def preview(keys: Mapping[str, Any]) -> ChoicePlan:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tutelage.config import parsing
 from tutelage.errors import ConfigError
+from tutelage.study.same_data import refuse_other_data
 from tutelage.study.settings import FILE, LISTS, recorded
 from tutelage.study.store import Store, StoredTrial
 from tutelage.study.trial import ENDED, State, refuse_other_keys
@@ -22,7 +23,7 @@ def merge(folders: Sequence[Path], out: Path) -> Store:
 
     Of a trial that several have, one that is done is taken rather than one that failed.
 
-    Raises: ConfigError if the studies' keys differ, or the folder isn't empty.
+    Raises: ConfigError if the studies' keys or data differ, or the folder isn't empty.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(f"out={out} exists already and isn't an empty folder: choose another one.")
@@ -35,12 +36,17 @@ def merge(folders: Sequence[Path], out: Path) -> Store:
                 )
     found = [(source, source.trials()) for source in sources]
     refuse_other_keys(stored.trial for _, trials in found for stored in trials.values())
+    data: dict[str, str] = {}
+    for run in [source.folder / x.folder for source, trials in found for x in trials.values() if x.state == "done"]:
+        refuse_other_data(run, data.setdefault)
     settings = [recorded(source.folder) for source in sources]
     merged = settings[0] | {"out": str(out), "seeds": max(each["seeds"] for each in settings)}
     merged |= {key: [*{repr(x): x for each in settings for x in each[key]}.values()] for key in LISTS}
     target = Store(out)
     for name in ("keys", "threads", "protocol", "versions"):
         target.set_default(name, sources[0].get(name))
+    for name, fingerprint in data.items():
+        target.set_default(name, fingerprint)
     for source, trials in found:
         target.add(stored.trial for stored in trials.values())
         _copy(source.folder, trials, target)

@@ -8,13 +8,17 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from tutelage import recipes
 from tutelage.config import schema
 from tutelage.config.kinds import Spec
 from tutelage.config.methods import refuse_terms, term_specs
 from tutelage.config.named_parts import OFFLINE, name_of, scheme_trait
+from tutelage.config.nested import flatten_networks
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError, TutelageError, shown
+from tutelage.models.estimators.kinds import is_fitted
 from tutelage.models.serialization import is_run
 from tutelage.runs.data import load_data
 from tutelage.runs.inputs import task_of
@@ -24,6 +28,7 @@ from tutelage.study.settings import OF_STUDY, StudySettings, read_pair
 from tutelage.study.trial import IN_STUDY, TRIAL, StudyTrial
 from tutelage.utils import registry
 from tutelage.utils.key_types import OF_DATA
+from tutelage.utils.validation import describe_faults
 
 ALONE, KD = "alone", "kd"
 NO_NETWORKS = {"teacher": "", "student": ""}
@@ -85,7 +90,7 @@ def read_method(entry: str | Mapping[str, Any], networks: Mapping[str, str] = NO
 
 
 def _refuse_entry(name: str, spec: Mapping[str, Any]) -> None:
-    """Refuse an entry of `methods` that is none, or whose row couldn't be compared with others.
+    """Refuse an entry of `methods` that is none, has wrong keys, or a row that couldn't be compared with others.
 
     Raises: ConfigError.
     """
@@ -96,6 +101,13 @@ def _refuse_entry(name: str, spec: Mapping[str, Any]) -> None:
             f"methods: {name}: {fixed[0]}={shown(spec[fixed[0]])}: it is the same for all methods, since their rows "
             "are compared: leave it out, or set it for the whole study."
         )
+    fields = schema.Config.model_fields
+    keys = flatten_networks({key: value for key, value in spec.items() if key != "method"}, fields)
+    try:
+        schema.Config(**keys)
+    except ValidationError as error:
+        if any(fault["loc"] for fault in error.errors()):  # others contradict defaults that the study may change
+            raise ConfigError(f"methods: {name}: {describe_faults(error, fields, keys)}") from error
 
 
 def name_of_method(entry: str | Mapping[str, Any]) -> str:
@@ -170,9 +182,11 @@ class Planner:
         networks: dict[str, list[Any]] = {"teacher": self.teachers[:1], "student": self.students[:1]}
         first = {role: label(named[0]) if named else "" for role, named in networks.items()}
         self.methods = [read_method(entry, first) for entry in settings.methods]
+        self.plain: Method | None = None
         names = [method.name for method in self.methods]
-        if twice := [name for name in names if names.count(name) > 1 or name == ALONE]:
-            raise ConfigError(f"methods: {twice[0]!r} is there twice: give one of them another {{name: …}}.")
+        if twice := [name for name in names if [ALONE, *names].count(name) > 1]:
+            whose = ", once for the student alone" if twice[0] == ALONE else ""
+            raise ConfigError(f"methods: {twice[0]!r} is there twice{whose}: give one of them another {{name: …}}.")
         base = schema.check({**self.keys, "student": label(self.students[0]), "teacher": "none", "method": None})
         if self.teachers and plain_kd:
             self._have_plain_kd(base, {} if loaded is None else loaded)
@@ -220,6 +234,7 @@ class Planner:
             return
         plain = plain_method(config, loaded)
         if named is None:
+            self.plain = plain
             self.methods.insert(0, plain)
         elif not _losses_of(plain) & _losses_of(named):
             raise ConfigError(
@@ -235,8 +250,8 @@ class Planner:
 
     def _trained(self, teacher: Any) -> Iterator[tuple[int, StudyTrial | None]]:
         """Yield the number of each training of a teacher that the methods need, and its trial; None: it is trained."""
-        if isinstance(teacher, list):  # several that teach together, each once
-            yield from ((n, trial) for n, each in enumerate(teacher) for _, trial in [self._training(each, 0)])
+        if isinstance(teacher, list):  # several that teach together; the same ones have other seeds, as in a run
+            yield from ((n, self._training(each, teacher[:n].count(each))[1]) for n, each in enumerate(teacher))
             return
         most = max((method.teachers for method in self.methods if not method.own), default=0)
         for n in range(max(most, 1)):
@@ -267,7 +282,8 @@ class Planner:
     ) -> Iterator[StudyTrial]:
         """Yield a trial for each teacher; one for a method without a teacher."""
         keys = without(self._of_network(student), "student", student)
-        keys |= {"student": student, "seed": seed, "baseline": False, **method.keys}
+        of_method = {} if method is self.plain and is_fitted(label(student)) else method.keys  # it has its own way
+        keys |= {"student": student, "seed": seed, "baseline": False, **of_method}
         if not method.teachers:
             own = {"teacher": method.keys["teacher"]} if "teacher" in method.keys else {}
             plain = {key: value for key, value in keys.items() if not key.startswith("teacher_")} | own
@@ -310,7 +326,7 @@ class Planner:
     def _cached(self, trial: StudyTrial) -> StudyTrial:
         """Let a trial read its teacher's outputs from the study's cache, if its configuration allows it."""
         checked = self._checked(trial)
-        if not self.settings.cache or "cache" in trial.keys or checked.fault:
+        if not self.settings.cache or "cache" in trial.keys or checked.fault or is_fitted(trial.student):
             return checked
         of_data = [*schema.keys_with_mark(OF_DATA), *OF_CACHE]
         kept = {key: x for key, x in trial.keys.items() if key in of_data or key.startswith("teacher")}
