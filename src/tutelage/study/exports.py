@@ -355,10 +355,11 @@ def to_json(export: Export) -> str:
 def describe(board: Leaderboard) -> str:
     """Return how to read the figures: the data, the intervals, and the correction of the verdicts."""
     sizes = ", ".join(f"{board.data[split]} {split}" for split in ("train", "val", "test") if board.data.get(split))
+    comparisons = f"{board.comparisons} comparison{'' if board.comparisons == 1 else 's'}"
     under = f" Protocol: {board.protocol.heading}." if board.protocol is not None else ""
     return (
         f"{board.data.get('name', '–')} ({sizes} samples). Mean ± half of the 95 % interval over seeds; differences "
-        f"are paired by seed. Verdicts by t tests at 5 %, corrected for {board.comparisons} comparisons (Holm).{under}"
+        f"are paired by seed. Verdicts by t tests at 5 %, corrected for {comparisons} (Holm).{under}"
     )
 
 
