@@ -294,3 +294,26 @@ def test_a_student_that_is_fitted_has_its_own_way_of_being_taught(tmp_path: Path
     assert keys["mlp-4", "kd"]["method"] == "logit_mse"
     assert keys["mlp-4", "kd"]["cache"].startswith(IN_STUDY)
     assert keys["tree:depth=2", "dkd"]["method"] == "dkd", "what is said isn't dropped"
+
+
+def test_a_method_whose_stages_have_other_teachers_has_no_cache() -> None:
+    trials = plan(methods=["takd", "dgkd", "fitnet_stages"], teachers=["cnn32"], seeds=1)
+    cached = {trial.method: "cache" in trial.keys for trial in trials if trial.role == "method"}
+    assert cached == {"kd": True, "takd": False, "dgkd": False, "fitnet_stages": True}
+
+
+def test_teachers_whose_outputs_differ_have_caches_of_their_own() -> None:
+    own = {"name": "own", "method": "aver", "ensemble": "probabilities"}
+    trials = plan(methods=["aver", "mean_logits", "mean_probabilities", own], seeds=1)
+    caches = {trial.method: trial.keys["cache"] for trial in trials if trial.role == "method"}
+    assert caches["aver"] == caches["mean_logits"]
+    assert caches["own"] == caches["mean_probabilities"] != caches["aver"]
+
+
+@pytest.mark.parametrize(
+    ("given", "mend"),
+    [({"methods": [object()]}, "method: [{name: kd, temperature: 8}]"), ({"students": [object()]}, "python:MODULE")],
+)
+def test_an_object_is_refused_with_what_takes_its_place(given: dict[str, Any], mend: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(mend)):
+        read(values=given)

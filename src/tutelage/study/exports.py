@@ -360,8 +360,8 @@ def describe(board: Leaderboard) -> str:
     comparisons = f"{board.comparisons} comparison{'' if board.comparisons == 1 else 's'}"
     under = f" Protocol: {board.protocol.heading}." if board.protocol is not None else ""
     return (
-        f"{board.data.get('name', '–')} ({sizes} samples). {lower}Mean ± half of the 95 % interval over seeds; differences "
-        f"are paired by seed. Verdicts by t tests at 5 %, corrected for {comparisons} (Holm).{under}"
+        f"{board.data.get('name', '–')} ({sizes} samples). {lower}Mean ± half of the 95 % interval over seeds; "
+        f"differences are paired by seed. Verdicts by t tests at 5 %, corrected for {comparisons} (Holm).{under}"
     )
 
 

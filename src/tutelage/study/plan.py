@@ -45,7 +45,17 @@ OF_TEACHER = ("student", "student_weights", "epochs", "lr", "scheme", "student_i
 """The keys of a teacher's training that differ from a student's."""
 OF_TRAINING = (*schema.TEACHER_BUDGET, "teacher_scheme", "teacher_weights")
 """The keys of a teacher's training."""
-OF_CACHE = ("views", "view_seed", "cache_storage", "channels_last", "augment", "size", "student_size", "student_inputs")
+OF_CACHE = (
+    "ensemble",
+    "views",
+    "view_seed",
+    "cache_storage",
+    "channels_last",
+    "augment",
+    "size",
+    "student_size",
+    "student_inputs",
+)
 """The keys beside the teacher's and the data's that tell caches apart."""
 
 
@@ -328,9 +338,12 @@ class Planner:
         checked = self._checked(trial)
         if not self.settings.cache or "cache" in trial.keys or checked.fault or is_fitted(trial.student):
             return checked
-        of_data = [*schema.keys_with_mark(OF_DATA), *OF_CACHE]
-        kept = {key: x for key, x in trial.keys.items() if key in of_data or key.startswith("teacher")}
-        kept["scheme"] = schema.check(trial.keys).scheme_name  # some hold samples out
+        config, of_data = schema.check(trial.keys), [*schema.keys_with_mark(OF_DATA), *OF_CACHE]
+        if any({*of_data, "teacher"} & stage.keys() for stage in config.stages):
+            return checked  # the outputs of one of its teachers would be looked for in the cache of another
+        of_recipe = {key: x for key, x in config.changed().items() if key not in OF_TRAINING}
+        kept = {k: x for k, x in {**of_recipe, **trial.keys}.items() if k in of_data or k.startswith("teacher")}
+        kept["scheme"] = config.scheme_name  # some hold samples out
         name = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
         cached = self._checked(replace(trial, keys={**trial.keys, "cache": f"{IN_STUDY}caches/{name}"}))
         return checked if cached.fault else cached
