@@ -35,7 +35,7 @@ def test_runs_of_the_same_keys_have_the_same_data(tmp_path: Path) -> None:
     refuse_other_data(begin(tmp_path / "seed", "a", seed=3), known.setdefault)
     refuse_other_data(begin(tmp_path / "form", "b", limit=60), known.setdefault)
     refuse_other_data(tmp_path / "none", known.setdefault)
-    with pytest.raises(ConfigError, match="drawn anew by each process that loads them"):
+    with pytest.raises(ConfigError, match="each process that loads them draws others"):
         refuse_other_data(begin(tmp_path / "other", "b", seed=4), known.setdefault)
 
 

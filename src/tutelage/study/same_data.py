@@ -1,4 +1,4 @@
-"""The same data for all trainings that are compared, though each process loads them anew."""
+"""Checks that all trainings that are compared had the same data, though each process loads them by itself."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def refuse_other_data(run: Path, set_default: Callable[[str, str], str | None]) 
     if found is not None and set_default(*found) != found[1]:
         raise ConfigError(
             f"{run} has other data than the trainings before it, and can't be compared with them: the data have "
-            "changed since, or are drawn anew by each process that loads them. Give their random numbers a seed "
+            "changed since, or each process that loads them draws others. Give their random numbers a seed "
             "(generator=torch.Generator().manual_seed(0)), and begin in another folder (out=…)."
         )
