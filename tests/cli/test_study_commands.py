@@ -112,7 +112,7 @@ def test_studies_with_other_keys_arent_merged(tutelage, study):
     finish(Path("runs/other"), epochs=3)
     code, out = tutelage("study", "merge", "runs/study", "runs/other", "--out", "runs/both")
     assert code != 0
-    assert "have different keys: their rows aren't comparable" in out
+    assert "has epochs=3, and runs/study has epochs=2: their rows aren't comparable" in out
 
 
 def test_a_study_takes_names_alone(tutelage):
@@ -149,3 +149,9 @@ def test_a_method_that_was_edited_in_the_file_isnt_mixed_with_its_rows(tutelage,
     code, out = tutelage("compare")
     assert code != 0
     assert "dkd cnn2 by cnn4 has lr=None and lr=0.3, which tables can't tell apart" in out
+
+
+def test_show_names_only_files_that_there_are(tutelage, study):
+    assert "`tutelage study export runs/study` writes the page" in tutelage("study", "show", str(study))[1]
+    tutelage("study", "export", str(study))
+    assert "runs/study/study.html" in tutelage("study", "show", str(study))[1]

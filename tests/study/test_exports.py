@@ -48,6 +48,8 @@ def test_markdown_has_the_figures(board):
 
 def test_errors_arent_percentages(trials):
     board = build(trials({"kd": -0.1}, metric="rmse", higher_is_better=False))
+    assert "Less rmse is better, so that a gain is negative." in exports.describe(board)
+    assert "positive where rmse is less" in exports.costs(board).about
     head, _, *rows = cells(exports.to_markdown(exports.figures(board)))
     assert {"rmse", "over alone"} <= set(head)
     assert float(rows[-1][3].split(" ± ")[0]) == pytest.approx(board.rows[-1].mean, rel=1e-4)

@@ -97,3 +97,10 @@ def test_a_figure_that_is_nan_is_last(tmp_path: Path) -> None:
     halving.decide(store, 4, "accuracy", True)
     states = {stored.trial.method: stored.state for stored in store.trials().values()}
     assert (states["a"], states["b"]) == ("stopped", "waiting")
+
+
+def test_a_run_that_has_ended_early_is_judged_by_its_last_figure(tmp_path: Path) -> None:
+    store = study(tmp_path, {"a": [0.4, 0.5]})
+    folder = next(tmp_path / x.folder for x in store.trials().values() if x.trial.method == "alone")
+    assert [halving.validation(folder, "accuracy", epoch) for epoch in (1, 2, 9)] == [0.1, 0.4, 0.5]
+    assert halving.validation(folder, "loss", 9) != halving.validation(folder, "loss", 9), "NaN"

@@ -47,6 +47,15 @@ def test_methods_of_one_name_and_other_keys_arent_merged(tmp_path: Path) -> None
     assert not (tmp_path / "both").exists()
 
 
+@pytest.mark.parametrize(
+    ("keys", "message"), [({"epochs": 3}, "epochs=3, and .*s0 has epochs=2"), ({"threads": 2}, "threads=2")]
+)
+def test_studies_of_other_keys_arent_merged_and_the_key_is_told(tmp_path: Path, keys: Any, message: str) -> None:
+    folders = [study(tmp_path / "s0", "done"), study(tmp_path / "s1", "done", **keys)]
+    with pytest.raises(ConfigError, match=f"s1 has {message}"):
+        merge(folders, tmp_path / "both")
+
+
 def test_a_file_isnt_taken_for_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="isn't an empty folder: choose another one"):

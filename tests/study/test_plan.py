@@ -198,9 +198,7 @@ def test_refusals(keys: dict[str, Any], message: str) -> None:
         plan(**({"methods": ["dkd"]} | keys))
 
 
-@pytest.mark.parametrize(
-    "own", [{"temperature": 8}, {"method": [{"name": "kd", "temperature": 2}]}, {"method": "ce+kd"}]
-)
+@pytest.mark.parametrize("own", [{"lr": 0.02}, {"method": [{"name": "kd", "temperature": 2}]}, {"method": "ce+kd"}])
 def test_kd_of_ones_own_options_is_what_the_others_are_compared_with(own: dict[str, Any]) -> None:
     planned = plan(methods=["dkd", {"name": "kd", "method": "kd", **own}])
     assert {trial.method for trial in planned if trial.role == "method"} == {"kd", "dkd"}
@@ -264,3 +262,65 @@ def test_the_file_of_a_folder_that_was_moved_is_of_this_folder(tmp_path: Path, m
     assert read(folder / "study.yaml", ["out=runs/other"])[0].out == "runs/other"
     monkeypatch.chdir(folder)
     assert read(Path("study.yaml"))[0].out == str(folder)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"method": "dkd", "lrr": 0.1}, "methods: dkd: unknown key 'lrr': did you mean lr?"),
+        ({"name": "hot", "method": "dkd", "lr": "high"}, "methods: hot: lr='high': input should be a valid number"),
+        ({"name": "alone", "method": "dkd"}, "'alone' is there twice, once for the student alone"),
+    ],
+)
+def test_wrong_keys_of_a_method_are_refused_at_once(entry: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        plan(methods=[entry])
+
+
+@pytest.mark.parametrize("protocol", ["okddip_small", "mcl_small", "self_kd_lib_small"])
+def test_a_protocol_whose_methods_arent_named_is_refused_where_only_students_alone_are_left(protocol: str) -> None:
+    with pytest.raises(ConfigError, match=rf"protocol={protocol} compares none yet: name some of \w+, "):
+        Planner(*read(values={"protocol": protocol}))
+    assert {trial.method for trial in Planner(*read(values={"protocol": "crd_cifar100_small"})).trials()} > {"kd"}
+
+
+def test_a_teacher_that_is_twice_in_a_team_is_trained_twice() -> None:
+    trials = plan(teachers=[["cnn8", "cnn4", "cnn8"]], methods=[], seeds=1)
+    teachers = [trial for trial in trials if trial.role == "teacher"]
+    assert [(trial.student, trial.seed) for trial in teachers] == [("cnn8", 0), ("cnn4", 0), ("cnn8", 1)]
+    assert trials[-1].keys["teacher"] == [TRIAL + trial.id for trial in teachers]
+
+
+def test_a_student_that_is_fitted_has_its_own_way_of_being_taught(tmp_path: Path) -> None:
+    rows = [f"{i % 17},{i % 7},{3 * (i % 17) * (i % 7)}" for i in range(60)]
+    (tmp_path / "houses.csv").write_text("\n".join(["age,rooms,price", *rows]))
+    data = {"data": f"csv:{tmp_path}/houses.csv", "target": "price", "teachers": ["mlp-8"], "methods": ["dkd"]}
+    trials = plan(**data, students=["tree:depth=2", "mlp-4"], seeds=1)
+    keys = {(t.student, t.method): t.keys for t in trials if t.role == "method"}
+    assert not {"method", "cache"} & keys["tree:depth=2", "kd"].keys()
+    assert keys["mlp-4", "kd"]["method"] == "logit_mse"
+    assert keys["mlp-4", "kd"]["cache"].startswith(IN_STUDY)
+    assert keys["tree:depth=2", "dkd"]["method"] == "dkd", "what is said isn't dropped"
+
+
+def test_a_method_whose_stages_have_other_teachers_has_no_cache() -> None:
+    trials = plan(methods=["takd", "dgkd", "fitnet_stages"], teachers=["cnn32"], seeds=1)
+    cached = {trial.method: "cache" in trial.keys for trial in trials if trial.role == "method"}
+    assert cached == {"kd": True, "takd": False, "dgkd": False, "fitnet_stages": True}
+
+
+def test_teachers_whose_outputs_differ_have_caches_of_their_own() -> None:
+    own = {"name": "own", "method": "aver", "ensemble": "probabilities"}
+    trials = plan(methods=["aver", "mean_logits", "mean_probabilities", own], seeds=1)
+    caches = {trial.method: trial.keys["cache"] for trial in trials if trial.role == "method"}
+    assert caches["aver"] == caches["mean_logits"]
+    assert caches["own"] == caches["mean_probabilities"] != caches["aver"]
+
+
+@pytest.mark.parametrize(
+    ("given", "mend"),
+    [({"methods": [object()]}, "method: [{name: kd, temperature: 8}]"), ({"students": [object()]}, "python:MODULE")],
+)
+def test_an_object_is_refused_with_what_takes_its_place(given: dict[str, Any], mend: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(mend)):
+        read(values=given)

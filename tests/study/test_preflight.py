@@ -23,6 +23,7 @@ KEYS: dict[str, Any] = {"data": "digits", "limit": 64, "epochs": 1, "teacher_epo
     ("keys", "messages"),
     [
         ({"students": ["nonet", "cnn2", "cn4"], "teachers": ["cnn4"]}, ["nonet: unknown model", "cn4: unknown model"]),
+        ({"students": ["cnn2", {"model": "cnn4", "lrr": 1}]}, ["cnn4: unknown key of a student 'lrr'"]),
         ({"students": ["cnn2"], "teachers": ["runs/lost"]}, ["runs/lost: unknown model"]),
         ({"students": ["cnn2"], "teachers": [{"model": "cnn4", "weights": "no.pt"}]}, ["no weights at no.pt"]),
         ({"data": "folder:nowhere", "students": ["cnn2"], "teachers": ["cnn4"]}, ["nowhere: can't be read"]),

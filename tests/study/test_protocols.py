@@ -42,7 +42,8 @@ def test_every_method_and_pair_of_a_protocol_can_be_planned(name: str) -> None:
     shared: dict[str, Any] = {"protocol": name, "data": "cifar100:somewhere", "seeds": 1}
     methods = plan(**shared, **named(protocol.pairs[:1]), methods=protocol.published_methods)
     assert {t.method for t in methods} >= {*protocol.published_methods}
-    assert {t.fault for t in [*methods, *plan(**shared, **named(protocol.pairs))]} == {""}
+    pairs = plan(**shared, **named(protocol.pairs), methods=protocol.published_methods[:1])
+    assert {t.fault for t in [*methods, *pairs]} == {""}
 
 
 @pytest.mark.parametrize("name", [name for name in protocols.names() if name.endswith("_small")])

@@ -110,6 +110,10 @@ def test_hedges_correction_removes_the_bias():
     assert (tested.mean / tested.spread).mean() > 0.9
 
 
+def test_two_seeds_have_no_effect_size():
+    assert np.isnan(paired_test([[0.1, 0.2], [np.nan, 0.2]]).effect).all()
+
+
 def test_the_bootstrap_covers_over_test_sets(monkeypatch):
     monkeypatch.setattr("tutelage.study.statistics.RESAMPLES", 400)
     random, hits = np.random.default_rng(6), 0

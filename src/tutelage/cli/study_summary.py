@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,10 @@ def _print_rows(board: Leaderboard, columns: Sequence[exports.Column]) -> None:
 
 
 def print_paths(folder: Path) -> None:
-    """Print the paths of a study's page and leaderboard."""
+    """Print the paths of a study's page and leaderboard, or how to write them."""
+    if not (folder / "study.html").is_file():
+        print_lines(f"`tutelage study export {shlex.quote(str(folder))}` writes the page and the leaderboard")
+        return
     print_lines(
         f"page         {folder / 'study.html'}", f"leaderboard  {folder / 'leaderboard.md'} (.csv, .tex, .json)"
     )

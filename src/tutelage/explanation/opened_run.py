@@ -100,7 +100,7 @@ class OpenedRun:
 
     def part(self, split: str, most: int | None = None) -> tuple[DataModule, Tensor]:
         """Return the data with a part of a split, evenly spread, and its samples' numbers; whole groups aren't cut."""
-        return spread(self.data.labelled, split, most or self.samples)
+        return spread(self.data.labelled, split, min(most or self.samples, self.samples))
 
     def responses(self, split: str) -> Responses:
         """Return the responses of all networks to a split, without augmentation; a network is run once."""
@@ -187,10 +187,15 @@ def open_finished(folder: Path, provided: Provided, samples: int, probe: str | N
 
     Raises: CheckpointError if it isn't finished or was altered; ConfigError if an object isn't passed again.
     """
+    config, record = resuming.read_begun(folder, LIVE)
     if not (folder / "result.json").is_file():
         raise CheckpointError(f"{folder}: there is no result.json: give a finished run, or `tutelage resume {folder}`.")
-    config, record = resuming.read_begun(folder, LIVE)
     run = resuming.open_begun(folder, config, record, provided)
+    if any(not (folder / phase.name / "model.safetensors").is_file() for phase in phases_of(run, "teacher")):
+        raise CheckpointError(
+            f"{folder}: its teacher, {config.teacher}, isn't there any more: put it back where it was, or pass it as "
+            "an object (tutelage.explain(run, teacher=…))."
+        )
     students = [_trained(run, phase) for phase in phases_of(run, "student")]
     inputs = run.inputs.for_view(config.student_inputs, config.student_size)
     data = LoadedNetwork.from_card(students[0]).with_normalisation_of(inputs.data)

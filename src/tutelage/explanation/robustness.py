@@ -44,7 +44,7 @@ EACH = Words(
 def figures(opened: OpenedRun) -> list[Explanation]:
     """Return the figures of robustness, of the first seed's networks."""
     _refuse_other_inputs(opened.data)
-    data, _ = opened.part("test", min(CORRUPTED, opened.samples))
+    data, _ = opened.part("test", CORRUPTED)
     clean = {role: _metric(opened, role, [*_batches(opened, data)]) for role in opened.networks}
     values: dict[str, dict[str, list[float]]] = {role: {} for role in opened.networks}
     for name, corruption in for_channels(data.channels).items():

@@ -33,7 +33,7 @@ def does_it_help(board: Leaderboard) -> Answer:
     shown = [row for row in rows if row.verdict("alone") == "beats"]
     best = max(shown or rows, key=lambda row: board.better(row.gains["alone"].mean))
     highest = f"{label(board, best)}: {describe_gain(best.gains['alone'], board)}"
-    total = f"Of {_count(len(rows), 'method' if is_one_pair(board) else 'combination')},"
+    total = f"Of {count_of(len(rows), 'method' if is_one_pair(board) else 'combination')},"
     tallies = f"{total} {_tally(counts)}"
     if shown:
         helped = len({row.student for row in shown})
@@ -46,7 +46,8 @@ def does_it_help(board: Leaderboard) -> Answer:
     return Answer("undecided", "Undecided", sentence)
 
 
-def _count(number: int, noun: str) -> str:
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 seed" or "3 seeds"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
@@ -113,7 +114,7 @@ def warnings(board: Leaderboard) -> list[str]:
     ]
     counts = [len(row.gains["alone"].values) for row in compared(board)]
     advice = "one gives no interval, and that of two is wide; seeds=5 decides more."
-    return [*poor, *([f"Only {_count(min(counts), 'seed')}: {advice}"] if counts and min(counts) < 3 else [])]
+    return [*poor, *([f"Only {count_of(min(counts), 'seed')}: {advice}"] if counts and min(counts) < 3 else [])]
 
 
 def compared(board: Leaderboard) -> Sequence[Row]:
@@ -140,15 +141,11 @@ def label_of_student(board: Leaderboard, row: Row) -> str:
 def describe_gain(gain: Gain, board: Leaderboard) -> str:
     """Return a gain with its interval, its corrected p value and the number of seeds."""
     unit = Unit(board.is_fraction)
-    seeds = _count(len(gain.values), "seed")
+    seeds, tests = count_of(len(gain.values), "seed"), count_of(board.comparisons, "comparison")
     if gain.interval is None:
         return f"{_signed(gain, board)} ({seeds})"
     low, high = map(unit.difference, gain.interval)
-    p = (
-        ""
-        if gain.corrected_p is None
-        else f", p = {gain.corrected_p:.2g} corrected for {board.comparisons} comparisons"
-    )
+    p = "" if gain.corrected_p is None else f", p = {gain.corrected_p:.2g} corrected for {tests}"
     return f"{_signed(gain, board)} (95{NB}% interval {low} to {high}, {seeds}{p})"
 
 

@@ -31,7 +31,8 @@ from tutelage.runs.resuming import begin_or_resume
 from tutelage.study import candidates, choice_folder, chosen
 from tutelage.study.candidates import ChoicePlan
 from tutelage.study.engines.in_process import InProcess
-from tutelage.study.plan import KD, OF_TRAINING
+from tutelage.study.methods import KD
+from tutelage.study.plan import OF_TRAINING
 from tutelage.study.settings import OF_STUDY, SINGULAR, StudySettings
 from tutelage.study.store import StoredTrial
 from tutelage.study.study import Study
@@ -198,9 +199,11 @@ class Choice:
     def _watch(self, stored: StoredTrial, ended: int, count: int) -> None:
         """Tell how a short training ended."""
         trial, metric = stored.trial, self.inputs.task.metric
-        came = stored.reason if stored.result is None else f"{metric} {format_metric(stored.result['student'][metric])}"
+        came = f"{stored.state}: {stored.reason.rstrip('.')}"
+        if stored.result is not None:
+            came = f"{metric} {format_metric(stored.result['student'][metric])} on validation"
         name = f"{trial.method}, seed {trial.seed}"
-        self.notify(f"{ended}/{count}  {name}: {came} on validation, {format_duration(stored.seconds)}")
+        self.notify(f"{ended}/{count}  {name}: {came}, {format_duration(stored.seconds)}")
 
 
 def preview(keys: Mapping[str, Any]) -> ChoicePlan:

@@ -16,7 +16,7 @@ from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.plan import RunPlan
 from tutelage.runs.run import Run
 from tutelage.study import halving
-from tutelage.study.plan import KD
+from tutelage.study.methods import KD
 from tutelage.utils import registry
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tutelage.errors import TutelageError
 from tutelage.runs.summary import interval
 from tutelage.study.candidates import PART, Candidate, ChoicePlan
-from tutelage.study.plan import ALONE
+from tutelage.study.methods import ALONE
 from tutelage.study.store import StoredTrial
 from tutelage.utils.console import format_duration, format_metric
 from tutelage.utils.intervals import confidence_interval, paired_differences

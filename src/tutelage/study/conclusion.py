@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,7 +22,7 @@ def leaderboard_of(store: Store) -> Leaderboard:
     board = leaderboard.build(
         trials,
         study=store.folder.name,
-        command=f"tutelage compare {FILE}",
+        command=f"tutelage compare {shlex.quote(str(store.folder / FILE))}",
         versions=store.get("versions"),
         root=store.folder,
     )

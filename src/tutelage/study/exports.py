@@ -112,7 +112,8 @@ def costs(board: Leaderboard) -> Export:
         Column(f"gain a minute{number.points}", lambda row: number(rate(row), None, "+")),
     ]
 
-    about = "Times are those of the machine that trained, means over seeds. Gains are over the student alone."
+    sign = "" if board.higher_is_better else f", positive where {board.metric} is less"
+    about = f"Times are those of the machine that trained, means over seeds. Gains are over the student alone{sign}."
 
     def record(row: Row) -> Record:
         return _key(row) | asdict(row.cost) | {"step_of_alone": times_alone(row), "gain_a_minute": rate(row)}
@@ -355,10 +356,12 @@ def to_json(export: Export) -> str:
 def describe(board: Leaderboard) -> str:
     """Return how to read the figures: the data, the intervals, and the correction of the verdicts."""
     sizes = ", ".join(f"{board.data[split]} {split}" for split in ("train", "val", "test") if board.data.get(split))
+    lower = "" if board.higher_is_better else f"Less {board.metric} is better, so that a gain is negative. "
+    comparisons = f"{board.comparisons} comparison{'' if board.comparisons == 1 else 's'}"
     under = f" Protocol: {board.protocol.heading}." if board.protocol is not None else ""
     return (
-        f"{board.data.get('name', '–')} ({sizes} samples). Mean ± half of the 95 % interval over seeds; differences "
-        f"are paired by seed. Verdicts by t tests at 5 %, corrected for {board.comparisons} comparisons (Holm).{under}"
+        f"{board.data.get('name', '–')} ({sizes} samples). {lower}Mean ± half of the 95 % interval over seeds; "
+        f"differences are paired by seed. Verdicts by t tests at 5 %, corrected for {comparisons} (Holm).{under}"
     )
 
 

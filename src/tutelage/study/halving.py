@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from tutelage.report.run_record import read_validation
-from tutelage.study.plan import ALONE, KD
+from tutelage.study.methods import ALONE, KD
 from tutelage.study.store import Store, StoredTrial
 
 SHARES = (16, 8, 4, 2)
@@ -99,5 +99,9 @@ def decide(store: Store, epochs: int, metric: str, higher_is_better: bool) -> No
 
 
 def validation(folder: Path, metric: str, epoch: int) -> float:
-    """Return a run's validation figure of its student after an epoch; NaN, which is last, if there is none."""
-    return dict(read_validation(folder / "student-0", metric)).get(epoch, math.nan)
+    """Return a run's last validation figure of its student until an epoch; NaN, which is last, if there is none.
+
+    A run with `patience` may have ended before that epoch.
+    """
+    known = {at: value for at, value in read_validation(folder / "student-0", metric) if at <= epoch}
+    return known[max(known)] if known else math.nan

@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from tutelage.study.halving import may_stop, validation
-from tutelage.study.plan import ALONE, Planner, name_of_method
+from tutelage.study.methods import ALONE, name_of_method
+from tutelage.study.plan import Planner
 from tutelage.study.settings import StudySettings
 from tutelage.study.store import Store, StoredTrial
 from tutelage.study.trial import StudyTrial

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from tutelage.errors import TutelageError, plain, unknown
-from tutelage.study.answers import describe_gain
+from tutelage.study.answers import count_of, describe_gain
 from tutelage.study.exports import Number, escape_markdown
 from tutelage.study.leaderboard import Leaderboard
 from tutelage.study.rows import Gain, Row
@@ -55,7 +55,7 @@ def render(board: Leaderboard, row: Row) -> str:
         f"# {name} for {data}",
         "",
         f"The network {name}, {taught}. Chosen in the study {escape_markdown(board.study)} among "
-        f"{len(board.rows_of(row.student))} methods.",
+        f"{count_of(len({each.method for each in board.rows_of(row.student)}), 'method')}.",
         "",
         "## Figures",
         "",
@@ -63,7 +63,8 @@ def render(board: Leaderboard, row: Row) -> str:
         "",
         "## Use",
         "",
-        f"    import tutelage\n\n    model = tutelage.load({row.folders[seed]!r})  # seed {seed}, the study's first",
+        "    import tutelage\n",
+        f"    model = tutelage.load({row.folders[seed]!r})  # in the study's folder; seed {seed}, its first",
         "",
         "## Limits",
         "",
@@ -84,8 +85,8 @@ def _figures(board: Leaderboard, row: Row) -> list[str]:
     size = [f"{row.parameters:,} parameters" if row.parameters is not None else ""]
     size += [f"{row.macs / 1e6:.3g} M MACs for a sample" if row.macs is not None else ""]
     return [
-        f"- test {metric}{number.unit}: {number(row.mean, row.interval)} (mean ± half of the 95 % interval, "
-        f"{len(row.values)} seeds)",
+        f"- test {metric}{number.unit}: {number(row.mean, row.interval)} "
+        f"({'mean ± half of the 95 % interval, ' if row.interval else ''}{count_of(len(row.values), 'seed')})",
         *(f"- {_gain(board, gain)}" for gain in row.gains.values()),
         *(f"- {', '.join(filter(None, size))}" for _ in [0] if any(size)),
         *([f"- one training: {row.cost.seconds:.3g} s"] if row.cost.seconds is not None else []),

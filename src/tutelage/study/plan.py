@@ -5,132 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tutelage import recipes
 from tutelage.config import schema
-from tutelage.config.kinds import Spec
-from tutelage.config.methods import refuse_terms, term_specs
-from tutelage.config.named_parts import OFFLINE, name_of, scheme_trait
 from tutelage.data.data_module import DataModule
-from tutelage.errors import ConfigError, TutelageError, shown
+from tutelage.errors import ConfigError
+from tutelage.models.estimators.kinds import is_fitted
 from tutelage.models.serialization import is_run
-from tutelage.runs.data import load_data
-from tutelage.runs.inputs import task_of
 from tutelage.runs.plan import needs_training, teacher_overrides
 from tutelage.study import protocols
-from tutelage.study.settings import OF_STUDY, StudySettings, read_pair
+from tutelage.study.methods import ALONE, KD, Method, losses_of, plain_method, read_method
+from tutelage.study.settings import StudySettings, read_pair
 from tutelage.study.trial import IN_STUDY, TRIAL, StudyTrial
-from tutelage.utils import registry
 from tutelage.utils.key_types import OF_DATA
 
-ALONE, KD = "alone", "kd"
-NO_NETWORKS = {"teacher": "", "student": ""}
 BUDGET = ("epochs", "batch_size")
 """The keys that are the same for all students, whatever a recipe has."""
-OF_ALL = (
-    "student", "seed", "data", "target", "group", "column", "reading", "task", "metric", "classes", "split", "val",
-    "limit", "labels_per_class", "split_seed", "judged_on", "epochs", *OF_STUDY,
-)  # fmt: skip
-"""The keys that no method has of its own: they decide what a row is of, and whether rows can be compared."""
-OF_METHOD = ("method", "scheme", "stages", "teacher")
-"""The keys of which a method has one or more."""
 OF_TEACHER = ("student", "student_weights", "epochs", "lr", "scheme", "student_inputs")
 """The keys of a teacher's training that differ from a student's."""
 OF_TRAINING = (*schema.TEACHER_BUDGET, "teacher_scheme", "teacher_weights")
 """The keys of a teacher's training."""
-OF_CACHE = ("views", "view_seed", "cache_storage", "channels_last", "augment", "size", "student_size", "student_inputs")
+OF_CACHE = (
+    "ensemble",
+    "views",
+    "view_seed",
+    "cache_storage",
+    "channels_last",
+    "augment",
+    "size",
+    "student_size",
+    "student_inputs",
+)
 """The keys beside the teacher's and the data's that tell caches apart."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method of a study.
-
-    Args:
-        name: its name in tables.
-        keys: the keys of a run that it sets.
-        teachers: the number of trained networks that teach; 0: none.
-        own: the run trains its teachers itself, for the student or for some classes.
-    """
-
-    name: str
-    keys: Mapping[str, Any]
-    teachers: int
-    own: bool = False
-
-
-def read_method(entry: str | Mapping[str, Any], networks: Mapping[str, str] = NO_NETWORKS) -> Method:
-    """Return the method that an entry of `methods` names.
-
-    networks: the names of a teacher and a student, from which the stages of some recipes follow.
-    Raises: ConfigError for an unknown loss or recipe, and options that it doesn't take.
-    """
-    spec: Spec = {"method": entry} if isinstance(entry, str) else dict(entry)
-    name = name_of_method(entry)
-    spec.pop("name", None)
-    _refuse_entry(name, spec)
-    text, at, count = spec["method"].partition("@") if isinstance(spec.get("method"), str) else ("", "", "")
-    if text:
-        spec["method"] = text
-    if at and not (count.isdecimal() and 1 <= int(count) <= 64):
-        raise ConfigError(f"methods: {entry}: expected a number of teachers after @, 1 to 64.")
-    if text and recipes.has(text):
-        return Method(name, spec, *_teachers_of(recipes.load(text, {**networks, **spec}) | spec, count))
-    terms = term_specs(spec.get("method", KD))
-    refuse_terms(terms)
-    needy = any(registry.find_entry("losses", term["name"]).needs_teacher for term in terms)
-    return Method(name, spec, *_teachers_of(spec if needy or "scheme" in spec else {"teacher": None} | spec, count))
-
-
-def _refuse_entry(name: str, spec: Mapping[str, Any]) -> None:
-    """Refuse an entry of `methods` that is none, or whose row couldn't be compared with others.
-
-    Raises: ConfigError.
-    """
-    if not any(key in spec for key in OF_METHOD):
-        raise ConfigError(f"methods: {name}: a name for tables alone: add a method, as in {{name: …, method: kd}}.")
-    if fixed := [key for key in spec if key in OF_ALL]:
-        raise ConfigError(
-            f"methods: {name}: {fixed[0]}={shown(spec[fixed[0]])}: it is the same for all methods, since their rows "
-            "are compared: leave it out, or set it for the whole study."
-        )
-
-
-def name_of_method(entry: str | Mapping[str, Any]) -> str:
-    """Return the name that tables show of an entry of `methods`."""
-    return entry if isinstance(entry, str) else str(entry.get("name") or entry.get("method") or entry.get("scheme"))
-
-
-def _teachers_of(keys: Mapping[str, Any], count: str) -> tuple[int, bool]:
-    """Return how many trained networks teach with these keys, and whether the run trains them itself."""
-    teacher, scheme = keys.get("teacher", ""), name_of(keys.get("scheme", OFFLINE))
-    if not scheme_trait(scheme, "takes_teacher") or teacher is None or (teacher and not isinstance(teacher, list)):
-        return 0, False
-    trajectory = any("stage:teacher@" in str(stage.get("teacher")) for stage in keys.get("stages", []))
-    own = trajectory or bool(keys.get("teacher_classes") or keys.get("teacher_scheme"))
-    return int(count or (len(teacher) if isinstance(teacher, list) else 1)), own
-
-
-def plain_method(config: schema.Config, loaded: MutableMapping[str, DataModule]) -> Method:
-    """Return kd, with which the others are compared; where outputs aren't logits of classes, the squared error instead.
-
-    A task may have another default method. loaded: data that are loaded; those that are loaded here join them.
-    """
-    try:
-        task = task_of(load_data(config, loaded=loaded), config)
-    except TutelageError:  # each trial tells it
-        return read_method(KD)
-    compares = registry.find_entry("losses", KD).response_kinds
-    method = task.default_method or (KD if task.response_kind in compares else "logit_mse")
-    return read_method({"name": KD, "method": method})
-
-
-def _losses_of(method: Method) -> set[str]:
-    """Return the names of a method's losses; that of its recipe, if it is one."""
-    text = method.keys.get("method", KD)
-    return {text} if isinstance(text, str) and recipes.has(text) else {term["name"] for term in term_specs(text)}
 
 
 def label(network: Any) -> str:
@@ -170,14 +78,19 @@ class Planner:
         networks: dict[str, list[Any]] = {"teacher": self.teachers[:1], "student": self.students[:1]}
         first = {role: label(named[0]) if named else "" for role, named in networks.items()}
         self.methods = [read_method(entry, first) for entry in settings.methods]
+        self.plain: Method | None = None
         names = [method.name for method in self.methods]
-        if twice := [name for name in names if names.count(name) > 1 or name == ALONE]:
-            raise ConfigError(f"methods: {twice[0]!r} is there twice: give one of them another {{name: …}}.")
+        if twice := [name for name in names if [ALONE, *names].count(name) > 1]:
+            whose = ", once for the student alone" if twice[0] == ALONE else ""
+            raise ConfigError(f"methods: {twice[0]!r} is there twice{whose}: give one of them another {{name: …}}.")
         base = schema.check({**self.keys, "student": label(self.students[0]), "teacher": "none", "method": None})
         if self.teachers and plain_kd:
             self._have_plain_kd(base, {} if loaded is None else loaded)
         if needy := [method.name for method in self.methods if method.teachers and not self.teachers]:
             raise ConfigError(f"methods: {needy[0]} needs a teacher: name some (teachers=[resnet32x4]).")
+        if self.protocol.name and not self.methods:
+            known = ", ".join(self.protocol.published_methods)
+            raise ConfigError(f"methods: protocol={self.protocol.name} compares none yet: name some of {known}.")
         if base.stages or base.students:
             raise ConfigError("stages and further students are for a method: methods=[{name: …, stages: …}].")
         self.seed, self.epochs = base.seed, base.epochs
@@ -216,12 +129,13 @@ class Planner:
         Raises: ConfigError if one is that is another method.
         """
         named = next((method for method in self.methods if method.name == KD), None)
-        if named is not None and KD in _losses_of(named):
+        if named is not None and KD in losses_of(named):
             return
         plain = plain_method(config, loaded)
         if named is None:
+            self.plain = plain
             self.methods.insert(0, plain)
-        elif not _losses_of(plain) & _losses_of(named):
+        elif not losses_of(plain) & losses_of(named):
             raise ConfigError(
                 f"methods: kd: a method of this name is the one that all others are compared with, and it isn't "
                 f"{plain.keys['method']}: give it another {{name: …}}."
@@ -235,8 +149,8 @@ class Planner:
 
     def _trained(self, teacher: Any) -> Iterator[tuple[int, StudyTrial | None]]:
         """Yield the number of each training of a teacher that the methods need, and its trial; None: it is trained."""
-        if isinstance(teacher, list):  # several that teach together, each once
-            yield from ((n, trial) for n, each in enumerate(teacher) for _, trial in [self._training(each, 0)])
+        if isinstance(teacher, list):  # several that teach together; the same ones have other seeds, as in a run
+            yield from ((n, self._training(each, teacher[:n].count(each))[1]) for n, each in enumerate(teacher))
             return
         most = max((method.teachers for method in self.methods if not method.own), default=0)
         for n in range(max(most, 1)):
@@ -267,7 +181,8 @@ class Planner:
     ) -> Iterator[StudyTrial]:
         """Yield a trial for each teacher; one for a method without a teacher."""
         keys = without(self._of_network(student), "student", student)
-        keys |= {"student": student, "seed": seed, "baseline": False, **method.keys}
+        of_method = {} if method is self.plain and is_fitted(label(student)) else method.keys  # it has its own way
+        keys |= {"student": student, "seed": seed, "baseline": False, **of_method}
         if not method.teachers:
             own = {"teacher": method.keys["teacher"]} if "teacher" in method.keys else {}
             plain = {key: value for key, value in keys.items() if not key.startswith("teacher_")} | own
@@ -310,11 +225,14 @@ class Planner:
     def _cached(self, trial: StudyTrial) -> StudyTrial:
         """Let a trial read its teacher's outputs from the study's cache, if its configuration allows it."""
         checked = self._checked(trial)
-        if not self.settings.cache or "cache" in trial.keys or checked.fault:
+        if not self.settings.cache or "cache" in trial.keys or checked.fault or is_fitted(trial.student):
             return checked
-        of_data = [*schema.keys_with_mark(OF_DATA), *OF_CACHE]
-        kept = {key: x for key, x in trial.keys.items() if key in of_data or key.startswith("teacher")}
-        kept["scheme"] = schema.check(trial.keys).scheme_name  # some hold samples out
+        config, of_data = schema.check(trial.keys), [*schema.keys_with_mark(OF_DATA), *OF_CACHE]
+        if any({*of_data, "teacher"} & stage.keys() for stage in config.stages):
+            return checked  # the outputs of one of its teachers would be looked for in the cache of another
+        of_recipe = {key: x for key, x in config.changed().items() if key not in OF_TRAINING}
+        kept = {k: x for k, x in {**of_recipe, **trial.keys}.items() if k in of_data or k.startswith("teacher")}
+        kept["scheme"] = config.scheme_name  # some hold samples out
         name = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
         cached = self._checked(replace(trial, keys={**trial.keys, "cache": f"{IN_STUDY}caches/{name}"}))
         return checked if cached.fault else cached

@@ -51,10 +51,10 @@ def try_networks(trials: Sequence[StudyTrial], loaded: MutableMapping[str, DataM
 
     Raises: ConfigError that lists all faults of the networks; the TutelageErrors of loading the data.
     """
-    once = {(trial.role, trial.student): trial for trial in trials if trial.role != "method" and not trial.fault}
+    once = {(trial.role, trial.student): trial for trial in trials if trial.role != "method"}
     inputs: RunInputs | None = None
-    faults = []
-    for trial in once.values():
+    faults = [f"{trial.student}: {trial.fault}" for trial in once.values() if trial.fault]
+    for trial in once.values() if not faults else ():
         config = schema.check({**trial.keys, "devices": 1})
         inputs = RunInputs.load(config, Provided(loaded=loaded)) if inputs is None else replace(inputs, config=config)
         try:

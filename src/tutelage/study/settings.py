@@ -178,9 +178,12 @@ def _refuse_objects(given: Mapping[str, Any]) -> None:
         try:
             json.dumps(value)
         except TypeError as error:
+            named = "such as python:MODULE:CALLABLE"
+            if key in ("method", "methods"):
+                named = "and options in a mapping: {name: hot, method: [{name: kd, temperature: 8}]}"
             raise ConfigError(
                 f"{key}={type(value).__name__} …: a study's runs are processes of their own, which read everything by "
-                "name: give a name, such as python:MODULE:CALLABLE."
+                f"name: give a name, {named}."
             ) from error
 
 

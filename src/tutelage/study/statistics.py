@@ -34,7 +34,7 @@ class PairedTest:
 
     interval: (…, 2), d̄ ± t₀.₉₇₅ s/√n, which isn't corrected. p: that d̄ = 0, two-sided. effect: d_z = d̄/s, Cohen's,
     times Hedges' 1 − 3/(4(n − 1) − 1). NaN where n < 2; p and effect also where all differences are equal, since a
-    test needs a spread.
+    test needs a spread; effect also where n = 2, for which Hedges' factor is 0.
     """
 
     count: NDArray[np.integer]
@@ -61,7 +61,7 @@ def paired_test(differences: Sequence[float] | Array) -> PairedTest:
         error, freedom = spread / np.sqrt(n), np.where(n > 1, n - 1, np.nan)
         half = t.ppf(0.975, freedom) * error
         statistic = np.where(spread > 0, mean / error, np.nan)
-        effect = np.where(spread > 0, mean / spread, np.nan) * (1 - 3 / (4 * freedom - 1))
+        effect = np.where((spread > 0) & (n > 2), mean / spread, np.nan) * (1 - 3 / (4 * freedom - 1))
     interval = np.stack([mean - half, mean + half], -1)
     return PairedTest(n, mean, spread, interval, 2 * t.sf(abs(statistic), freedom), effect)
 

@@ -12,9 +12,10 @@ from typing import Any
 from tutelage.data.data_module import DataModule
 from tutelage.errors import CheckpointError, ConfigError, Interrupted
 from tutelage.runs import environment
-from tutelage.study import engines, halving, leaders
+from tutelage.study import engines, halving, leaders, same_data
 from tutelage.study.engines.base import ATTEMPTS, Ended, Engine, Job
-from tutelage.study.plan import KD, Planner
+from tutelage.study.methods import KD
+from tutelage.study.plan import Planner
 from tutelage.study.settings import StudySettings, write
 from tutelage.study.store import FILE, Store, StoredTrial, owner_name
 from tutelage.study.trial import ENDED, StudyTrial, refuse_other_keys, resolved
@@ -196,9 +197,16 @@ class Study:
             watch(now[ended.trial], finished, len(now))
 
     def _record_result(self, ended: Ended, file: Path) -> None:
-        """Write a trial's result, or that it is torn."""
+        """Write a trial's result, or that it is torn.
+
+        Raises: ConfigError if it had other data than the trials before it.
+        """
         try:
+            same_data.refuse_other_data(file.parent, self.store.set_default)
             result = json.loads(checksums.read_verified(file))
+        except ConfigError as error:
+            self.store.end(ended.trial, "failed", str(error), ended.seconds)
+            raise
         except (CheckpointError, OSError, ValueError) as error:
             self.store.end(ended.trial, "failed", f"{file} can't be read: {error}", ended.seconds)
             return

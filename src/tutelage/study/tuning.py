@@ -8,7 +8,7 @@ runs/x/  tune.yaml  trials.json  teacher/  trials/000/ …  each a run that can'
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -30,6 +30,7 @@ from tutelage.study import choice_folder, engines
 from tutelage.study.engines.base import Engine, Job, Jobs, ListedJobs
 from tutelage.study.engines.in_process import InProcess
 from tutelage.study.optuna_search import OptunaSearch, TuningTrial, import_optuna
+from tutelage.study.same_data import refuse_other_data
 from tutelage.study.search_space import SearchSpace, describe
 from tutelage.study.stopping import MedianRule
 from tutelage.study.tune_settings import TuneSettings
@@ -147,8 +148,10 @@ class Tuning:
         """Train the trials that are missing."""
         task, settings = self.inputs.task, self.settings
         trials = {trial.number: trial for trial in self.trials()}
+        self._refuse_other_data(f"trials/{number:03}" for number in trials)
 
         def record(trial: TuningTrial) -> None:
+            self._refuse_other_data([f"trials/{trial.number:03}"])
             trials[trial.number] = trial
             self.write("trials.json", [asdict(trials[number]) for number in sorted(trials)])
             self.notify(describe_trial(trial, task.metric))
@@ -181,6 +184,19 @@ class Tuning:
         return {"teacher": job.folder, **untrained}
 
     # trainings
+
+    @cached_property
+    def _data(self) -> dict[str, str]:
+        """The fingerprints of the data of the trainings that have ended."""
+        return {}
+
+    def _refuse_other_data(self, runs: Iterable[str]) -> None:
+        """Refuse runs on other data than the teacher and those before.
+
+        Raises: ConfigError.
+        """
+        for name in ("teacher", *runs):
+            refuse_other_data(self.folder / name, self._data.setdefault)
 
     def _job(self, name: str, keys: Mapping[str, Any]) -> Job:
         """Return the job of a run in a folder of this name."""
@@ -250,6 +266,7 @@ class Tuning:
         arms = {"tuned": choice["config"], "untuned": {**self.space.base, **self.teacher_keys, "baseline": False}}
         new = {"judged_on": "test", "seed": first}
         self._train([self._job(name, {**keys, **new}) for name, keys in arms.items()], self.provided)
+        self._refuse_other_data(arms)
         values = {name: self.read(f"{name}/result.json")["student"]["values"] for name in arms}
         for name in arms:
             self.notify(f"{name}: {choice['metric']} {sum(values[name]) / len(values[name]):.4f} on test")

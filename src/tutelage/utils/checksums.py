@@ -64,6 +64,8 @@ def verify_folder(folder: Path) -> None:
 
 
 def _mend(folder: Path) -> str:
+    if (folder / "config.yaml").exists():  # the run's own folder: to delete it would lose all that was trained
+        return "Restore it from a copy, or begin a new run in another folder."
     return f"Restore it from a copy, or delete {folder} and resume its run, which builds it again."
 
 
