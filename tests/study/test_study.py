@@ -17,6 +17,7 @@ import pytest
 
 from tutelage.cli import app
 from tutelage.errors import ConfigError
+from tutelage.study.conclusion import leaderboard_of
 from tutelage.study.settings import separate
 from tutelage.study.store import Store, StoredTrial
 from tutelage.study.study import Study
@@ -194,3 +195,11 @@ def test_a_budget_stops_methods_that_are_behind(tmp_path: Path) -> None:
         Study(*separate(TINY | keys | {"out": str(tmp_path / "study"), "budget": "2h"}))
     again = {t.trial.method: (t.state, t.reason) for t in run(tmp_path / "study", **keys)}
     assert again == {name: (t.state, t.reason) for name, t in trials.items()}
+    assert not leaderboard_of(Store.open(tmp_path / "study")).notes
+
+
+@pytest.mark.usefixtures("trials_in_this_process")
+def test_a_budget_that_cant_be_kept_is_told(tmp_path: Path) -> None:
+    run(tmp_path, methods=["at"], seeds=1, budget="1steps")
+    [note] = leaderboard_of(Store.open(tmp_path)).notes
+    assert "budget=1steps was too short" in note

@@ -21,7 +21,7 @@ def print_leaderboard(board: Leaderboard, folder: Path, seconds: float | None = 
     _print_rows(board, exports.figures(board).columns[:SHOWN])
     answer = answers.does_it_help(board)
     sentences = [f"{answer.headline}. {answer.sentence}", *answers.which_method(board)]
-    print_lines("", *(sentence.replace(NB, " ") for sentence in sentences))
+    print_lines("", *(sentence.replace(NB, " ") for sentence in sentences), *board.notes)
     if board.protocol is not None:
         print_lines("", f"Protocol: {board.protocol.heading}.")
         if not board.protocol.full:

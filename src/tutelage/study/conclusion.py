@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ from tutelage.study.leaderboard import Leaderboard
 from tutelage.study.settings import FILE
 from tutelage.study.store import Store, StoredTrial
 
+OVER_BUDGET = "budget={budget} was too short: alone and kd are trained to their ends, and methods to their first stop."
 PUBLIC_STATES = {"running": "waiting", "paused": "waiting"}
 """The states that a leaderboard shows otherwise than the store."""
 
@@ -22,10 +22,12 @@ def leaderboard_of(store: Store) -> Leaderboard:
     board = leaderboard.build(
         trials,
         study=store.folder.name,
-        command=f"tutelage compare {shlex.quote(str(store.folder / FILE))}",
+        command=f"tutelage compare {FILE}",  # in its folder: tables of one study in two folders are the same
         versions=store.get("versions"),
         root=store.folder,
     )
+    if store.get("budget_suffices") is False:
+        board = replace(board, notes=[*board.notes, OVER_BUDGET.format(budget=store.get("budget"))])
     return board if (name := store.get("protocol")) is None else _under(board, name, store.get("keys"))
 
 

@@ -62,7 +62,7 @@ def _difference(name: str, own: Any, other: Any) -> tuple[str, str] | None:
         return None
     if not (isinstance(own, dict) and isinstance(other, dict)):
         return f"{name}={own}", f"{name}={other}"
-    key = next(key for key in sorted({*own, *other}) if own.get(key) != other.get(key))
+    key = next(key for key in sorted({*own, *other}) if own.get(key, ...) != other.get(key, ...))
     return f"{key}={shown(own.get(key))}", f"{key}={shown(other.get(key))}"
 
 

@@ -70,7 +70,7 @@ def render(board: Leaderboard, row: Row) -> str:
         "",
         *_limits(board, row),
         "",
-        "## Repeat it",
+        "## Repeat it, in the study's folder",
         "",
         f"    {plain(board.command) or 'the command of the study is not known'}",
         "",

@@ -226,8 +226,11 @@ class Study:
         methods = {t.trial.method for t in trials.values() if halving.may_stop(t)}
         count = sum(halving.may_stop(t) for t in trials.values())
         epochs = self._epochs_left(whole, places)
-        rungs = halving.rungs_for(epochs, self.epochs, len(methods), max(count // max(len(methods), 1), 1))
+        of_each = max(count // max(len(methods), 1), 1)
+        rungs = halving.rungs_for(epochs, self.epochs, len(methods), of_each)
         self.store.set_default("budget", self.settings.budget)
+        suffices = halving.cost(rungs, self.epochs, len(methods)) * of_each <= epochs
+        self.store.set_default("budget_suffices", suffices)
         return list(self.store.set_default("rungs", rungs))
 
     def _epochs_left(self, whole: Sequence[StoredTrial], places: int) -> float:

@@ -224,7 +224,7 @@ def unfinished(board: Leaderboard, root: Path) -> Section:
 
 def repeat(board: Leaderboard, root: Path) -> Section:
     """Build the section with the command that repeats the study, and the versions that it had."""
-    blocks: list[Block] = [Code("Run it again", board.command)] if board.command else []
+    blocks: list[Block] = [Code("Run it again, in the study's folder", board.command)] if board.command else []
     blocks += [PropertyList("Versions", sorted(board.versions.items()))] if board.versions else []
     if not blocks:
         raise MissingDataError("neither the command nor the versions are known")
