@@ -195,11 +195,12 @@ def test_a_budget_stops_methods_that_are_behind(tmp_path: Path) -> None:
         Study(*separate(TINY | keys | {"out": str(tmp_path / "study"), "budget": "2h"}))
     again = {t.trial.method: (t.state, t.reason) for t in run(tmp_path / "study", **keys)}
     assert again == {name: (t.state, t.reason) for name, t in trials.items()}
-    assert not leaderboard_of(Store.open(tmp_path / "study")).notes
 
 
 @pytest.mark.usefixtures("trials_in_this_process")
-def test_a_budget_that_cant_be_kept_is_told(tmp_path: Path) -> None:
-    run(tmp_path, methods=["at"], seeds=1, budget="1steps")
-    [note] = leaderboard_of(Store.open(tmp_path)).notes
+def test_a_budget_that_cant_be_kept_is_named(tmp_path: Path) -> None:
+    for budget in ("1steps", "9000steps"):
+        run(tmp_path / budget, methods=["at"], seeds=1, budget=budget)
+    [note] = leaderboard_of(Store.open(tmp_path / "1steps")).notes
     assert "budget=1steps was too short" in note
+    assert not leaderboard_of(Store.open(tmp_path / "9000steps")).notes
