@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import plain
+from tutelage.study.answers import count_of
 from tutelage.study.leaderboard import Leaderboard
 from tutelage.study.protocols.protocol import PublishedFigure
 from tutelage.study.published import FollowedProtocol
@@ -357,7 +358,7 @@ def describe(board: Leaderboard) -> str:
     """Return how to read the figures: the data, the intervals, and the correction of the verdicts."""
     sizes = ", ".join(f"{board.data[split]} {split}" for split in ("train", "val", "test") if board.data.get(split))
     lower = "" if board.higher_is_better else f"Less {board.metric} is better, so that a gain is negative. "
-    comparisons = f"{board.comparisons} comparison{'' if board.comparisons == 1 else 's'}"
+    comparisons = count_of(board.comparisons, "comparison")
     under = f" Protocol: {board.protocol.heading}." if board.protocol is not None else ""
     return (
         f"{board.data.get('name', '–')} ({sizes} samples). {lower}Mean ± half of the 95 % interval over seeds; "

@@ -12,7 +12,7 @@ from tutelage.errors import ConfigError, TutelageError
 from tutelage.runs.dry_run import dry_run
 from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.plan import RunPlan
-from tutelage.study import choice_folder
+from tutelage.study import same_data
 from tutelage.study.store import StoredTrial
 from tutelage.study.trial import ENDED, StudyTrial
 
@@ -32,11 +32,11 @@ def refuse_doomed(
 
 def _refuse_changed_data(folder: Path, known: Sequence[StoredTrial], loaded: MutableMapping[str, DataModule]) -> None:
     done = next((stored for stored in known if stored.trial.role == "alone" and stored.state == "done"), None)
-    file = None if done is None else folder / done.folder / "environment.json"
-    if done is None or file is None or not file.is_file():
+    found = None if done is None else same_data.recorded(folder / done.folder)
+    if done is None or found is None:
         return
     config = schema.check({**done.trial.keys, "devices": 1})
-    if choice_folder.read(file, "study")["data"] != RunInputs.load(config, Provided(loaded=loaded)).data.fingerprint:
+    if found[1] != RunInputs.load(config, Provided(loaded=loaded)).data.fingerprint:
         raise ConfigError(
             f"{folder} was begun on other data: {config.data} has changed since, and rows must be comparable: put it "
             "back, or choose another folder (out=…)."
