@@ -2,12 +2,12 @@ import json
 
 
 def test_it_writes_the_page_and_prints_what_it_found(tutelage, finished):
-    code, output = tutelage("explain", str(finished), "only=[agreement,transfer]", "samples=100")
+    code, output = tutelage("explain", str(finished), "only=[agreement,outputs]", "samples=100")
     assert code == 0, output
     assert "agreement: Of 100 test rows" in output
-    assert "transfer: no other data set was named (probe=DATA)" in output
+    assert "outputs: its outputs are classes, which agreement compares" in output
     assert str(finished / "explain.html") in output.replace("\n", "")
-    assert set(json.loads((finished / "explain.json").read_text())["groups"]) == {"agreement", "transfer"}
+    assert set(json.loads((finished / "explain.json").read_text())["groups"]) == {"agreement", "outputs"}
 
 
 def test_one_group_needs_no_brackets(tutelage, finished):

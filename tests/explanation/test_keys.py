@@ -21,6 +21,8 @@ from tutelage.explanation.keys import ExplainKeys
         ({"samples": "many"}, "samples='many'"),
         ({"samples": 20.5}, r"samples=20\.5"),
         ({"only": "agrement"}, "did you mean 'agreement'"),
+        ({"only": ["layers", "transfer"]}, r"only=\[transfer\] requires another labelled data set.*add probe=DATA"),
+        ({"only": "layers", "probe": "digits"}, "probe=digits: only transfer uses it"),
     ],
 )
 def test_refusals(keys, message):
@@ -29,5 +31,5 @@ def test_refusals(keys, message):
 
 
 def test_a_group_is_a_list_of_one_and_paths_are_text():
-    keys = ExplainKeys.check({"only": "layers", "probe": Path("photos")})
-    assert (keys.only, keys.samples, keys.probe) == (["layers"], 5000, "photos")
+    keys = ExplainKeys.check({"only": "transfer", "probe": Path("photos")})
+    assert (keys.only, keys.samples, keys.probe) == (["transfer"], 5000, "photos")

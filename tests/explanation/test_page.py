@@ -110,9 +110,9 @@ def test_wrong_words_are_refused_before_anything_runs(run_folder, tmp_path):
     with pytest.raises(CheckpointError):
         tutelage.explain(str(tmp_path))
     with pytest.raises(TutelageError, match="nowhere"):
-        tutelage.explain(str(run_folder), only="agreement", probe="npz:nowhere.npz")
+        tutelage.explain(str(run_folder), only="transfer", probe="npz:nowhere.npz")
     with pytest.raises(ConfigError, match="3 channels"):
-        tutelage.explain(str(run_folder), only="agreement", probe=str(colours(tmp_path)))
+        tutelage.explain(str(run_folder), only="transfer", probe=str(colours(tmp_path)))
 
 
 def test_a_run_of_objects_gets_them_again(tmp_path):

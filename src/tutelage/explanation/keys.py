@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tutelage.errors import ConfigError
 from tutelage.utils.key_types import NameOrPath, to_plain
@@ -20,6 +20,14 @@ class ExplainKeys(BaseModel):
     only: list[str] = Field([], description="groups of figures; all if none is named")
     samples: int = Field(5000, ge=16, le=10**9, description="most samples of a split that a figure uses")
     probe: NameOrPath | None = Field(None, description="another labelled data set, for a linear probe")
+
+    @model_validator(mode="after")
+    def _probe_and_transfer_together(self) -> ExplainKeys:
+        if "transfer" in self.only and self.probe is None:
+            raise ValueError("only=[transfer] requires another labelled data set, for a linear probe: add probe=DATA.")
+        if self.probe is not None and self.only and "transfer" not in self.only:
+            raise ValueError(f"probe={self.probe}: only transfer uses it: add it to only=[…], or leave probe out.")
+        return self
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> ExplainKeys:
