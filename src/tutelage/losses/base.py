@@ -65,7 +65,8 @@ class Loss(DataclassModule):
       numbers per sample.
     - `response_kinds`: what the numbers of the responses that it compares may be (`Task.response_kind`); () for any. Of
       a loss of features: the kinds of tasks whose batches have what it requires.
-    - `harms`: the kinds of tasks (`response_kind`) in which it made students worse than alone, of which `check` warns.
+    - `harmed_on`: on which of the data sets of `bench/results/no_harm.md`, all of labelled images, it made students worse
+      than alone with nothing tuned; `check` warns of it.
     - `only_for`: what it compares that no run provides ("generated images"): it is for training loops of one's own, and
       `method=` refuses it; empty if runs provide it.
     - `compiles`: whether torch.compile takes it as one graph.
@@ -96,7 +97,7 @@ class Loss(DataclassModule):
     ignores: ClassVar[tuple[str, ...]] = ()
     permutation_invariant: ClassVar[bool] = True
     response_kinds: ClassVar[tuple[str, ...]] = ("classes",)
-    harms: ClassVar[tuple[str, ...]] = ()
+    harmed_on: ClassVar[str] = ""
     only_for: ClassVar[str] = ""
     compiles: ClassVar[bool] = True
     default_weight: ClassVar[float] = 1.0

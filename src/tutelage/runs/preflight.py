@@ -111,11 +111,12 @@ def check_terms(terms: Terms, task: Task) -> list[Finding]:
     findings = [
         Finding(
             "warning",
-            f"{type(term.loss).__name__} made students worse than alone in a comparison of all methods",
-            "take another method, or compare with the student alone (baseline=true).",
+            f"{type(term.loss).__name__} made students worse than alone on {term.loss.harmed_on}, of four data sets, "
+            "with nothing tuned",
+            "take another method, tune its weight (tutelage tune), or compare with the student alone (baseline=true).",
         )
         for term in by_name.values()
-        if term.compares == term.loss.compares and task.response_kind in term.loss.harms
+        if term.loss.harmed_on and term.compares == term.loss.compares and task.response_kind == "classes"
     ]
     if by_name and task.task_loss() is not None and all(term.loss.needs_teacher for term in by_name.values()):
         fault = f"no term uses the labels: the student learns from {', '.join(by_name)} alone"

@@ -28,7 +28,7 @@ class DistPro(Feature):
     name = "distpro"
     paper = "Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547"
     compares = "review"
-    harms = ("classes",)
+    harmed_on = "digits"
     zero_at_equal = False
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:

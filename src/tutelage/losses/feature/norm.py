@@ -29,7 +29,7 @@ class NORM(Feature):
     compares = "last"
     zero_at_equal = False
     task_loss_weight = 0.1
-    harms = ("classes",)
+    harmed_on = "digits and CIFAR-100"
 
     segments: SmallCount = 8
 

@@ -30,6 +30,7 @@ class ReviewKD(Feature):
     paper = "Chen, Liu, Zhao, Jia. CVPR 2021. arXiv:2104.09044"
     warmup_share = 20 / 240
     compares = "review"
+    harmed_on = "Fashion-MNIST"
     zero_at_equal = False
 
     mid_channels: Width = 64

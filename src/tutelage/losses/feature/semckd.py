@@ -33,6 +33,7 @@ class SemCKD(Feature):
     name = "semckd"
     paper = "Chen, Mei, Zhang, Wang, Wang, Feng, Chen. AAAI 2021. arXiv:2012.03236"
     compares = "review"
+    harmed_on = "EuroSAT"
     zero_at_equal = False
     permutation_invariant = False
     default_weight = 400.0
