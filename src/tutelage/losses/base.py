@@ -65,8 +65,8 @@ class Loss(DataclassModule):
       numbers per sample.
     - `response_kinds`: what the numbers of the responses that it compares may be (`Task.response_kind`); () for any. Of
       a loss of features: the kinds of tasks whose batches have what it requires.
-    - `harmed_on`: on which of the data sets of `bench/results/no_harm.md`, all of labelled images, it made students worse
-      than alone with nothing tuned; `check` warns of it.
+    - `harmed_on`: on which data sets of `bench/results/no_harm.md`, all of labelled images, it made students worse than
+      alone with nothing tuned; `check` warns of it.
     - `only_for`: what it compares that no run provides ("generated images"): it is for training loops of one's own, and
       `method=` refuses it; empty if runs provide it.
     - `compiles`: whether torch.compile takes it as one graph.
