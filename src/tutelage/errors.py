@@ -94,9 +94,9 @@ def _some(names: list[str]) -> str:
 
 
 def plain(name: object) -> str:
-    r"""Return a name on one line and safe to print: characters that aren't printable are escaped.
+    r"""Return a text on one line and safe to print: characters that aren't printable are escaped, no-break spaces kept.
 
     >>> plain("a\x1b[31m\nb\udce9")
     'a\\x1b[31m\\nb\\udce9'
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
+    return "".join(c if c.isprintable() or c == "\xa0" else c.encode("unicode_escape").decode() for c in str(name))

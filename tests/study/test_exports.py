@@ -55,6 +55,22 @@ def test_errors_arent_percentages(trials):
     assert float(rows[-1][3].split(" ± ")[0]) == pytest.approx(board.rows[-1].mean, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("value", "bounds", "text", "latex"),
+    [
+        (40049.3, (31629.0, 48469.6), "40049 ± 8420", r"$40049 \pm 8420$"),
+        (842720.0, (-797280.0, 2482720.0), "842720 ± 1640000", r"$842720 \pm 1640000$"),
+        (90.792, (-26809.0, 26990.0), "91 ± 26900", r"$91 \pm 26900$"),
+        (0.5, (0.48, 0.52), "0.50000 ± 0.02000", r"$0.50000 \pm 0.02000$"),
+        (-0.00002, None, "-2e-05", r"$-2 \times 10^{-5}$"),
+        (0.0, None, "0", "$0$"),
+    ],
+)
+def test_numbers_have_five_digits_and_no_exponent_that_can_be_spared(value, bounds, text, latex):
+    assert exports.Number(False)(value, bounds) == text
+    assert exports._latex_cell(text) == latex
+
+
 def test_latex_is_a_table_of_booktabs(board):
     text = exports.to_latex(exports.figures(board))
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 1

@@ -118,8 +118,16 @@ def test_kd_is_that_of_the_same_teacher(trials, trial):
         listed.append(trial("method", "cnn2", "kd", seed, 0.9 + 0.01 * seed, teacher="cnn32"))
         listed.append(trial("method", "cnn2", "dkd", seed, 0.91 + 0.02 * seed, teacher="cnn32"))
         listed.append(trial("method", "cnn2", "dml", seed, 0.8, teacher=""))
-    gains = {(r.method, r.teacher): r.gains["kd"].teacher for r in build(listed).rows if "kd" in r.gains}
-    assert gains == {("dkd", "cnn32"): "cnn32", ("dml", ""): "cnn16"}
+        listed.append(trial("method", "cnn2", "aekd", seed, 0.9, teacher="cnn16 ×3"))
+    board = build(listed)
+    gains = {(r.method, r.teacher): r.gains["kd"].teacher for r in board.rows if "kd" in r.gains}
+    assert gains == {("dkd", "cnn32"): "cnn32", ("aekd", "cnn16 ×3"): "cnn16", ("dml", ""): "cnn32"}
+    assert "KD beside dml is by cnn32, the best." in exports.describe(board)
+    errors = [t | {"result": t["result"] and t["result"] | {"higher_is_better": False}} for t in listed]
+    assert row_of(build(errors), "dml").gains["kd"].teacher == "cnn16"
+    failed = [t | {"result": None, "state": "failed"} if t["teacher"] == "cnn32" else t for t in listed]
+    assert row_of(build(failed), "dml").gains["kd"].teacher == "cnn16"
+    assert "KD beside" not in exports.describe(build(failed))
 
 
 def test_teachers_come_first_trained_or_given(trials, trial):
@@ -133,6 +141,21 @@ def test_the_choice_is_the_best_that_beats_alone(trials):
     assert board.choice("cnn2").method == "dkd"
     assert build(trials({"kd": 0.0, "at": -0.05})).choice("cnn2").method == "alone"
     assert board.choice("nobody") is None
+
+
+def test_seeds_that_are_missing_dont_change_the_choice(trial):
+    """A method that failed in the poor seeds has the higher mean, and the smaller gain."""
+    alone = dict(enumerate([0.2, 0.3, 0.4, 0.8, 0.9]))
+    listed = [trial("alone", "cnn2", "alone", seed, value) for seed, value in alone.items()]
+    for seed, value in alone.items():
+        listed.append(trial("method", "cnn2", "kd", seed, value + 0.05 + 0.001 * seed))
+        listed.append(trial("method", "cnn2", "dkd", seed, None if seed < 2 else value + 0.01 + 0.0002 * seed))
+    board = build(listed)
+    kd, dkd = row_of(board, "kd"), row_of(board, "dkd")
+    assert (kd.verdict("alone"), dkd.verdict("alone")) == ("beats", "beats")
+    assert kd.mean < dkd.mean
+    assert board.choice("cnn2") == kd
+    assert board.rows.index(kd) < board.rows.index(dkd)
 
 
 def test_two_metrics_are_refused(trials):

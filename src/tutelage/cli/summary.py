@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,13 @@ def print_summary(run: FinishedRun) -> None:
         "",
         f"report   {run.report}",
         f"student  {run.folder / 'student.safetensors'}",
-        f'load it  model = tutelage.load("{run.folder}")',
+        f"load it  {load_command(run.folder)}",
     )
+
+
+def load_command(folder: Path) -> str:
+    """Return the Python line that loads a run's student."""
+    return f"model = tutelage.load({json.dumps(str(folder), ensure_ascii=False)})"
 
 
 def _row(name: str, summary: dict[str, Any], metric: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import plain
-from tutelage.study.answers import count_of
-from tutelage.study.leaderboard import Leaderboard
+from tutelage.study.answers import count_of, label
+from tutelage.study.leaderboard import Leaderboard, one_teacher
+from tutelage.study.methods import KD
 from tutelage.study.protocols.protocol import PublishedFigure
 from tutelage.study.published import FollowedProtocol
 from tutelage.study.rows import Gain, Row
@@ -29,8 +31,9 @@ LATEX = {
     "±": r"$\pm$", "−": r"$-$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "*": "{*}",
     **{character: f"\\{character}" for character in "{}$&#_%"},
 }  # fmt: skip
-PLUS_MINUS = r"\pm"
+PLUS_MINUS, TIMES = r"\pm", r"\times"
 NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]\d+)?( ± [\d.]+(e[-+]\d+)?)?")
+EXPONENT = re.compile(r"e([-+]\d+)")
 MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 """The characters that Markdown reads as markup within a line."""
 
@@ -183,9 +186,8 @@ class Number:
         if value is None:
             return ""
         half = None if bounds is None else (bounds[1] - bounds[0]) / 2
-        if self.percent:
-            return f"{100 * value:{sign}z.2f}" + ("" if half is None else f" ± {100 * half:.2f}")
-        return f"{value:{sign}z.5g}" + ("" if half is None else f" ± {half:.3g}")
+        scale, form = (100, ".2f") if self.percent else (1, _form_of(max(abs(value), half or 0.0)))
+        return f"{scale * value:{sign}z{form}}" + ("" if half is None else f" ± {scale * half:{form}}")
 
     def gain(self, gain: Gain | None) -> str:
         """Return a gain's mean ± half of its interval; empty if there is none."""
@@ -200,6 +202,11 @@ class Number:
     def points(self) -> str:
         """The unit of differences, after a comma."""
         return ", points" if self.percent else ""
+
+
+def _form_of(size: float) -> str:
+    """Return the form of five digits, with an exponent only for what is tiny or huge."""
+    return f".{max(0, 4 - math.floor(math.log10(size)))}f" if 1e-4 <= size < 1e9 else ".5g"
 
 
 def describe_verdict(gain: Gain | None) -> str:
@@ -327,8 +334,11 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _latex_cell(text: str) -> str:
-    """Return a number in math mode, for its sign, and other texts escaped."""
-    return f"${text.replace('±', PLUS_MINUS).replace(',', '{,}')}$" if NUMBER.fullmatch(text) else _latex(text)
+    """Return a number in math mode, for its sign and its exponent, and other texts escaped."""
+    if not NUMBER.fullmatch(text):
+        return _latex(text)
+    number = text.replace("±", PLUS_MINUS).replace(",", "{,}")
+    return f"${EXPONENT.sub(lambda found: f' {TIMES} 10^{{{int(found[1])}}}', number)}$"
 
 
 def _latex(text: str) -> str:
@@ -362,8 +372,20 @@ def describe(board: Leaderboard) -> str:
     under = f" Protocol: {board.protocol.heading}." if board.protocol is not None else ""
     return (
         f"{board.data.get('name', '–')} ({sizes} samples). {lower}Mean ± half of the 95 % interval over seeds; "
-        f"differences are paired by seed. Verdicts by t tests at 5 %, corrected for {comparisons} (Holm).{under}"
+        f"differences are paired by seed. Verdicts by t tests at 5 %, corrected for {comparisons} (Holm)."
+        f"{_kd_of_others(board)}{under}"
     )
+
+
+def _kd_of_others(board: Leaderboard) -> str:
+    """Return whose KD rows are compared with, where there are several and it isn't that of their own teacher."""
+    if len({row.teacher for row in board.rows if row.method == KD and row.values}) < 2:
+        return ""
+    found: dict[str, list[str]] = {}
+    for row in board.rows:
+        if "kd" in row.gains and row.gains["kd"].teacher != one_teacher(row.teacher):
+            found.setdefault(row.gains["kd"].teacher, []).append(label(board, row))
+    return "".join(f" KD beside {', '.join(rows)} is by {teacher}, the best." for teacher, rows in found.items())
 
 
 FORMATS: Mapping[str, Format] = {"md": to_markdown, "tex": to_latex, "csv": to_csv, "json": to_json}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from tutelage.errors import CheckpointError, ConfigError
@@ -19,7 +21,7 @@ from tutelage.utils.intervals import paired_differences
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The rows of a study: teachers first, then each student alone and its methods, the best mean first.
+    """The rows of a study: teachers first, then each student alone and its methods, the largest gain over it first.
 
     Args:
         study: the study's name.
@@ -67,7 +69,7 @@ class Leaderboard:
         return difference if self.higher_is_better else -difference
 
     def choice(self, student: str) -> Row | None:
-        """Return the best mean among the methods that beat the student alone, else the student alone; None without."""
+        """Return the largest gain of the methods that beat the student alone, else the student alone; None without."""
         helpful = [row for row in self.rows_of(student) if row.verdict("alone") == "beats"]
         return next(iter([*helpful, *self.rows_of(student, "alone")]), None)
 
@@ -95,9 +97,10 @@ def build(
     metric, higher_is_better = _metric(results)
     rows = gather(trials, metric)
     known = {row.key: row for row in rows}
-    rows = _judged([replace(row, gains=_gains(row, known)) for row in rows], higher_is_better)
+    references = {row.key: _references(row, known, higher_is_better) for row in rows}
+    rows = _judged([replace(row, gains=_gains(row, references[row.key])) for row in rows], higher_is_better)
     scores, notes = ({}, []) if root is None else _scores(root, trials)
-    rows = [_with_noise(row, known, scores) for row in rows]
+    rows = [_with_noise(row, references[row.key], scores) for row in rows]
     versions = dict(sorted((versions or {}).items()))
     board = Leaderboard(study, _data(trials), metric, higher_is_better, command, versions, rows, notes)
     return replace(board, rows=sorted(rows, key=lambda row: _place(row, board)))
@@ -119,24 +122,36 @@ def _data(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def _place(row: Row, board: Leaderboard) -> tuple[Any, ...]:
-    """Return a row's place: by role and student, then the best mean, and those without results last."""
-    mean = math.inf if row.mean is None else -board.better(row.mean)
-    return row.role != "teacher", row.student, ROLES.index(row.role), mean, row.method, row.teacher
+    """Return a row's place: by role and student, then the largest gain, the best mean, and those without results.
+
+    Means of different seeds aren't comparable, and gains, which are paired by seed, are.
+    """
+    figures = row.gains["alone"].mean if "alone" in row.gains else None, row.mean
+    best_first = [math.inf if figure is None else -board.better(figure) for figure in figures]
+    return row.role != "teacher", row.student, ROLES.index(row.role), *best_first, row.method, row.teacher
 
 
-def _references(row: Row, known: Mapping[Key, Row]) -> dict[str, Row]:
-    """Return the rows that a method is compared with: the student alone, and KD by the same teacher, else by any."""
-    taught = [r for r in known.values() if (r.role, r.student, r.method) == ("method", row.student, "kd")]
-    same = [r for r in taught if r.teacher == row.teacher]
-    alone = [known[key] for key in known if key == ("alone", row.student, "", "alone")]
-    found = {"alone": alone, "kd": same or taught}
+def _references(row: Row, known: Mapping[Key, Row], higher_is_better: bool) -> dict[str, Row]:
+    """Return the rows that a method is compared with: the student alone, and KD by the same teacher, else the best KD.
+
+    The teacher of "cnn8 ×3", several seeds of one, is cnn8.
+    """
+    found = {"alone": [known[key] for key in known if key == ("alone", row.student, "", "alone")]}
+    taught = [r for r in known.values() if (r.role, r.student, r.method) == ("method", row.student, "kd") and r.values]
+    taught.sort(key=lambda kd: fmean(kd.values.values()), reverse=higher_is_better)
+    found["kd"] = [kd for kd in taught if kd.teacher == one_teacher(row.teacher)] or taught
     return {name: rows[0] for name, rows in found.items() if rows and row.role == "method" and row.method != name}
 
 
-def _gains(row: Row, known: Mapping[Key, Row]) -> dict[str, Gain]:
+def one_teacher(name: str) -> str:
+    """Return the teacher of which several seeds teach, as in "cnn8 ×3"; another name as it is."""
+    return re.sub(r" ×\d+$", "", name)
+
+
+def _gains(row: Row, references: Mapping[str, Row]) -> dict[str, Gain]:
     """Return the gains of a method over its references, by seed; none where they have no seed in common."""
     gains = {}
-    for name, reference in _references(row, known).items():
+    for name, reference in references.items():
         seeds = [seed for seed in row.values if seed in reference.values]
         differences = paired_differences(*([each.values[seed] for seed in seeds] for each in (row, reference)))
         values = dict(zip(seeds, differences, strict=True))
@@ -189,12 +204,11 @@ def _scores(root: Path, trials: Sequence[Trial]) -> tuple[dict[str, Scores], lis
     return scores, notes
 
 
-def _with_noise(row: Row, known: Mapping[Key, Row], scores: Mapping[str, Scores]) -> Row:
+def _with_noise(row: Row, references: Mapping[str, Row], scores: Mapping[str, Scores]) -> Row:
     """Return a row with the noise of the test set in its gains."""
 
     def of(row: Row) -> dict[int, Scores]:
         return {seed: scores[folder] for seed, folder in row.folders.items() if folder in scores}
 
-    references = _references(row, known)
     gains = {name: replace(gain, noise=noise_of(of(row), of(references[name]))) for name, gain in row.gains.items()}
     return replace(row, gains=gains)

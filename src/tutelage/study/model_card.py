@@ -14,6 +14,8 @@ from tutelage.study.rows import Gain, Row
 from tutelage.study.trial import slug
 from tutelage.utils.files import sha256_of_bytes, write_text
 
+CHOSEN_BY_TEST = "- The method was chosen by the test figures that are given here, so its lead is somewhat too large."
+
 
 def write(board: Leaderboard, root: Path, student: str) -> Path:
     """Write the card of a student as the leaderboard chooses its training, `card-STUDENT.md`, into the study's folder.
@@ -107,6 +109,6 @@ def _limits(board: Leaderboard, row: Row) -> list[str]:
     samples, data = board.data.get("test", "–"), escape_markdown(str(board.data.get("name", "–")))
     return [
         f"- The figures hold for {data} and its {samples} test samples; other data wasn't tried.",
-        "- The method was chosen by the same test figures that are given here, so its lead is somewhat too large.",
+        *([CHOSEN_BY_TEST] if row.role == "method" else []),
         *([] if len(row.values) > 2 else ["- There are fewer than three seeds: the intervals are wide or missing."]),
     ]

@@ -30,6 +30,7 @@ Examples:
 def tune(arguments: Arguments = None) -> None:
     """Run the search, print a line for each trial, then the verdict."""
     file, pairs = split_file(arguments or [])
+    from tutelage.cli.summary import load_command
     from tutelage.runs.inputs import Provided
     from tutelage.study import tune_settings
     from tutelage.study.tune import open_tuning
@@ -44,5 +45,5 @@ def tune(arguments: Arguments = None) -> None:
         f"tuned against untuned on test: {metric} {format_metric(mean, '+')}, {gain['verdict']}",
         f"report   {tuned.report}",
         f"choice   {tuned.folder / 'config.yaml'}",
-        f'load it  model = tutelage.load("{tuned.folder / "tuned"}")',
+        f"load it  {load_command(tuned.folder / 'tuned')}",
     )
