@@ -289,6 +289,22 @@ def test_who_is_stopped_is_told_how_to_go_on(tmp_path, monkeypatch):
         )
 
 
+@pytest.mark.parametrize("role", ["teacher", "student", "teacher_weights", "student_weights"])
+def test_another_network_in_the_place_of_a_saved_one_is_refused(role, tmp_path):
+    keys = {"limit": 300, "epochs": 6, "lr": 0.1, "device": "cpu"}
+    saved = tmp_path / "saved"
+    of_role = str(saved / "student.safetensors" if role.endswith("weights") else saved)
+    networks = {"student": "cnn8", "teacher": "cnn8"} | {role: of_role}
+    tutelage.train("cnn8", out=str(saved), **keys)
+    run = tutelage.distill(**networks, baseline=False, out=str(tmp_path / "run"), **keys)
+    assert tutelage.resume(run.folder).result == run.result
+    shutil.rmtree(saved)
+    tutelage.train("cnn8", out=str(saved), seed=5, **keys)
+    for again in (tutelage.resume, tutelage.explain):
+        with pytest.raises(CheckpointError, match=r"saved.* is another network than when the run was begun"):
+            again(run.folder)
+
+
 def test_torn_records_are_named(finished):
     for text in ("{}", '{"data": "x"}', '{"data": "x", "config": 3}', "[]", "", '{"data": 3, "config": {}}'):
         (finished / "environment.json").write_text(text)

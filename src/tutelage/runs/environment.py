@@ -12,8 +12,10 @@ from typing import Any
 import torch
 
 from tutelage import __version__
+from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
+from tutelage.utils.files import sha256_of_file
 
 
 def describe(fabric: Any, data: DataModule) -> dict[str, Any]:
@@ -30,6 +32,14 @@ def describe(fabric: Any, data: DataModule) -> dict[str, Any]:
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "data": data.fingerprint,
     }
+
+
+def networks_on_disk(config: Config) -> dict[str, str]:
+    """Return the SHA-256 of each saved network or file of weights that the configuration names, by its path."""
+    models = [*config.teacher_names, *(str(peer["model"]) for peer in config.each_peer)]
+    names = [*filter(None, [*models, config.teacher_weights, config.student_weights])]
+    places = {name: (Path(name) / "student.safetensors", Path(name)) for name in names}
+    return {name: sha256_of_file(file) for name, files in places.items() for file in files if file.is_file()}
 
 
 def versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from tutelage.config import parsing, stages
 from tutelage.config.schema import Config, check, key_types, resumable_keys
 from tutelage.data.loading import is_name
 from tutelage.errors import CheckpointError, ConfigError, shown
+from tutelage.runs import environment
 from tutelage.runs.folder import BEGUN, CHOICE
 from tutelage.runs.inputs import Provided
 from tutelage.runs.networks import join_first
@@ -44,9 +45,10 @@ def begin_or_resume(config: Config, provided: Provided) -> Path:
 
 
 def open_begun(folder: Path, config: Config, record: Mapping[str, Any], provided: Provided) -> Run:
-    """Return the run in a folder, on the data that it was begun on.
+    """Return the run in a folder, on the data that it was begun on, with the saved networks that it was begun with.
 
-    Raises: ConfigError if an object that it was begun with isn't passed again; CheckpointError if its data has changed.
+    Raises: ConfigError if an object that it was begun with isn't passed again; CheckpointError if its data or a saved
+    network has changed.
     """
     for role in ("student", "teacher"):
         name = getattr(config, role)
@@ -59,6 +61,11 @@ def open_begun(folder: Path, config: Config, record: Mapping[str, Any], provided
         )
     if provided.data is None and not is_name(config.data):
         raise ConfigError(f"{folder}: its data, {config.data!r}, was given as an object: pass it again (data=…).")
+    networks = environment.networks_on_disk(config)
+    if others := [name for name, x in record.get("networks", {}).items() if networks.get(name, x) != x]:
+        raise CheckpointError(
+            f"{folder}: {others[0]} is another network than when the run was begun: put that back, or begin a new run."
+        )
     run = Run(config, provided, folder)
     stages_data = run.plan.stages_data()
     if others := [name for name, x in record.get("stages_data", {}).items() if stages_data.get(name, x) != x]:

@@ -100,6 +100,7 @@ class Run:
             config = parsing.dump(self.config.model_dump())
             surroundings = environment.describe(self.fabric, self.inputs.data) | {"config": self.config.model_dump()}
             surroundings["stages_data"] = self.plan.stages_data()
+            surroundings["networks"] = environment.networks_on_disk(self.config)
             make_run_folder(path, {"config.yaml": config, "environment.json": json.dumps(surroundings, indent=1)})
         return Path(self.fabric.broadcast(str(path)))
 
