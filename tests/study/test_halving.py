@@ -55,6 +55,17 @@ def study(folder: Path, after_two: dict[str, list[float]]) -> Store:
     return store
 
 
+def test_further_seeds_of_a_stopped_method_stop_with_it(tmp_path: Path) -> None:
+    store = study(tmp_path, {"a": [0.4, 0.5], "b": [0.6, 0.6]})
+    halving.decide(store, 8, "accuracy", True)
+    store.add(StudyTrial("method", "cnn2", "t", method, 2, {"seed": 2, "method": method}) for method in "ab")
+    halving.stop_like_the_others(store)
+    states = {(t.trial.method, t.trial.seed): (t.state, t.reason) for t in store.trials().values()}
+    assert states["a", 2] == states["a", 0]
+    assert states["a", 2][0] == "stopped"
+    assert states["b", 2] == ("waiting", "")
+
+
 @pytest.mark.parametrize(("higher", "expected"), [(True, {"b", "c"}), (False, {"a", "d"})])
 def test_the_better_half_by_validation_goes_on(tmp_path: Path, higher: bool, expected: set[str]) -> None:
     store = study(tmp_path, {"a": [0.4, 0.5], "b": [0.6, 0.6], "c": [0.5, 0.7], "d": [0.1, 0.3]})

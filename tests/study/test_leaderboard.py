@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tutelage.errors import ConfigError
-from tutelage.study import exports
+from tutelage.study import exports, model_card, page, tables
 from tutelage.study.leaderboard import build
 from tutelage.study.sample_noise import Scores, noise_of, read_scores
 from tutelage.study.statistics import mcnemar
@@ -261,3 +261,18 @@ def test_a_figure_that_is_no_number_is_a_training_without_a_result(trials, tmp_p
     assert [(x.seed, reason in x.reason) for x in dkd.unfinished] == [(2, True)]
     assert not [row for row in board.rows if row.role == "teacher"], "a teacher that isn't judged has no row"
     assert exports.write(board, tmp_path)
+
+
+def test_a_study_that_is_judged_on_validation_is_labelled_so(trials, tmp_path):
+    listed = trials({"kd": 0.05})
+    for trial in filter(lambda t: t["result"], listed):
+        trial["result"]["data"] = {"name": "digits", "train": 1078, "val": 360, "classes": ["0", "1"]}
+    board = build(listed, study="s")
+    assert (board.judged_on, board.data["classes"]) == ("validation", 2)
+    assert "digits (1078 train, 360 val samples). Judged on validation samples." in exports.describe(board)
+    exports.write(board, tmp_path)
+    page.write(board, tmp_path)
+    card = model_card.write(board, tmp_path, "cnn2").read_text("utf-8")
+    assert "- validation accuracy, %: " in card
+    assert "its 360 validation samples" in card
+    assert "on other validation samples" in tables.evidence(board, tmp_path).blocks[0].head

@@ -9,7 +9,7 @@ import pytest
 
 from tutelage.errors import ConfigError
 from tutelage.study.merging import merge
-from tutelage.study.settings import separate
+from tutelage.study.settings import read, separate
 from tutelage.study.study import Study
 
 KEYS: dict[str, Any] = {"data": "digits", "epochs": 2, "students": ["cnn2"], "teachers": [], "seeds": 1}
@@ -37,6 +37,17 @@ def test_a_trial_that_is_done_is_kept(tmp_path: Path, states: tuple[str, str]) -
 def test_a_study_is_merged_with_itself(tmp_path: Path) -> None:
     folder = study(tmp_path / "s", "done")
     assert len(merge([folder, folder], tmp_path / "both").trials()) == 2
+
+
+def test_pairs_and_students_by_teachers_are_merged_to_pairs(tmp_path: Path) -> None:
+    by = study(tmp_path / "s0", "done", teachers=["cnn4"])
+    own, keys = separate({"data": "digits", "epochs": 2, "pairs": ["cnn8:cnn2"], "seeds": 1, "methods": ["cs_kd"],
+                          "out": str(tmp_path / "s1")})  # fmt: skip
+    Study(own, keys)
+    merged = merge([by, tmp_path / "s1"], tmp_path / "both")
+    goes_on = Study(*read(values={"out": str(merged.folder)}))
+    assert goes_on.store.trials().keys() == merged.trials().keys()
+    assert {t.trial.teacher for t in merged.trials().values() if t.trial.method == "kd"} == {"cnn4", "cnn8"}
 
 
 def test_methods_of_one_name_and_other_keys_arent_merged(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_a_card_has_the_figures(trials, tmp_path):
     assert re.search(r"against the student trained alone, beats: \+\d\.\d\d points", text)
     assert "against plain KD, beats" in text
     assert "(95\xa0% interval +" in text
-    assert "chosen by the test figures" in text
+    assert "chosen by the figures" in text
     assert "- 496 parameters, 0.00354 M MACs for a sample" in text
     assert "digits and its 359 test samples" in text
     assert "    tutelage compare data=digits" in text
@@ -40,7 +40,7 @@ def test_a_student_that_no_method_helps_is_trained_alone(trials, tmp_path):
     text = model_card.write(build(trials({"kd": -0.05}, seeds=2)), tmp_path, "cnn2").read_text("utf-8")
     assert "trained alone: no method is shown to help it" in text
     assert "fewer than three seeds" in text
-    assert "chosen by the test figures" not in text
+    assert "chosen by the figures" not in text
 
 
 def test_a_student_without_results_is_refused(trials, tmp_path):

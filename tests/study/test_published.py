@@ -16,7 +16,7 @@ from tutelage.study import exports, leaderboard, page, published, tables
 from tutelage.study.leaderboard import Leaderboard
 from tutelage.study.protocols import find
 
-DATA = {"name": "CIFAR-100", "train": 49_900, "val": 100, "test": 10_000}
+DATA = {"name": "CIFAR-100", "classes": 100, "train": 49_900, "val": 100, "test": 10_000}
 Trials = list[dict[str, Any]]
 
 
@@ -70,6 +70,8 @@ def test_one_seed_has_no_interval(under: Callable[..., Leaderboard]) -> None:
         ({"epochs": 10}, "crd_cifar100, shortened: epochs 10 of 240"),
         ({"batch_size": 128}, "crd_cifar100, changed: batch_size 128 in place of 64"),
         ({"data": DATA | {"train": 4900}}, "crd_cifar100, changed: 5000 train samples of 50000"),
+        ({"data": DATA | {"classes": 10}}, "crd_cifar100, changed: 10 classes of 100"),
+        ({"data": DATA | {"test": None}}, "crd_cifar100, changed: 0 test samples of 10000"),
         ({"keep": "best"}, "crd_cifar100, changed: keep best"),
     ],
 )

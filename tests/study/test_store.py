@@ -163,3 +163,10 @@ def test_an_owner_of_a_study_begun_before_has_no_name_of_its_own(tmp_path: Path)
     assert store.claim(dead) == ALONE.id
     store.sign(owner_name())
     assert store.trials()[ALONE.id].state == "waiting"
+
+
+def test_an_empty_file_isnt_taken_for_a_study(tmp_path: Path) -> None:
+    (tmp_path / FILE).touch()
+    with pytest.raises(TutelageError, match=r"study.db is empty: delete it, and repeat the command"):
+        Store.open(tmp_path)
+    assert Store(tmp_path).trials() == {}  # the command that begins a study

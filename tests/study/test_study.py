@@ -198,6 +198,13 @@ def test_a_budget_stops_methods_that_are_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("trials_in_this_process")
+def test_a_teacher_of_other_epochs_counts_with_its_own_steps(tmp_path: Path) -> None:
+    run(tmp_path / "study", methods=["at", "sp"], seeds=1, teacher_epochs=12, budget="100steps")  # of 84
+    store = Store.open(tmp_path / "study")
+    assert (store.get("rungs"), store.get("budget_suffices")) == ([], True)
+
+
+@pytest.mark.usefixtures("trials_in_this_process")
 def test_a_budget_that_cant_be_kept_is_named(tmp_path: Path) -> None:
     for budget in ("1steps", "9000steps"):
         run(tmp_path / budget, methods=["at"], seeds=1, budget=budget)

@@ -11,7 +11,10 @@ from tutelage.study.leaderboard import Leaderboard
 from tutelage.study.settings import FILE
 from tutelage.study.store import Store, StoredTrial
 
-OVER_BUDGET = "budget={budget} was too short: alone and kd are trained to their ends, and methods to their first stop."
+OVER_BUDGET = (
+    "budget={budget} was too short: alone, kd and the best methods are trained to their ends all the same, and the "
+    "others are stopped as early as a study stops any."
+)
 PUBLIC_STATES = {"running": "waiting", "paused": "waiting"}
 """The states that a leaderboard shows otherwise than the store."""
 

@@ -115,7 +115,7 @@ def curves(board: Leaderboard, root: Path) -> Section:
     figures = [f for student in board.students if (f := _curves_of(board, root, student)) is not None]
     if not figures:
         raise MissingDataError("no metrics.jsonl has validation metrics by epoch")
-    best = f"the best {len(CURVES) - 1} other methods by test {board.metric}"
+    best = f"the best {len(CURVES) - 1} other methods by {board.judged_on} {board.metric}"
     lead = f"Means over seeds of the student alone, KD and {best}."
     return Section("Learning curves", lead, figures)
 

@@ -368,10 +368,11 @@ def describe(board: Leaderboard) -> str:
     """Return how to read the figures: the data, the intervals, and the correction of the verdicts."""
     sizes = ", ".join(f"{board.data[split]} {split}" for split in ("train", "val", "test") if board.data.get(split))
     lower = "" if board.higher_is_better else f"Less {board.metric} is better, so that a gain is negative. "
+    judged = "" if board.judged_on == "test" else f"Judged on {board.judged_on} samples. "
     comparisons = count_of(board.comparisons, "comparison")
     under = f" Protocol: {board.protocol.heading}." if board.protocol is not None else ""
     return (
-        f"{board.data.get('name', '–')} ({sizes} samples). {lower}Mean ± half of the 95 % interval over seeds; "
+        f"{board.data.get('name', '–')} ({sizes} samples). {judged}{lower}Mean ± half of the 95 % interval over seeds; "
         f"differences are paired by seed. Verdicts by t tests at 5 %, corrected for {comparisons} (Holm)."
         f"{_kd_of_others(board)}{under}"
     )

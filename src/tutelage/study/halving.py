@@ -98,6 +98,15 @@ def decide(store: Store, epochs: int, metric: str, higher_is_better: bool) -> No
     store.go_on(name for method in kept for name, trial in of_method[method].items() if trial.epoch == rung)
 
 
+def stop_like_the_others(store: Store) -> None:
+    """Stop the trials that a method has got since it was stopped, as those of further seeds."""
+    trials = store.trials()
+    reasons = {trial.trial.method: trial.reason for trial in trials.values() if trial.state == "stopped"}
+    for name, trial in trials.items():
+        if trial.state == "waiting" and trial.trial.method in reasons:
+            store.end(name, "stopped", reasons[trial.trial.method])
+
+
 def validation(folder: Path, metric: str, epoch: int) -> float:
     """Return a run's last validation figure of its student until an epoch; NaN, which is last, if there is none.
 

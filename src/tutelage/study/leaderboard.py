@@ -25,7 +25,7 @@ class Leaderboard:
 
     Args:
         study: the study's name.
-        data: the data's name and sizes.
+        data: the data's name, its number of classes and of samples; test is None where validation samples judge.
         metric: the decisive metric.
         higher_is_better: whether more of it is better.
         command: the command that repeats the study.
@@ -49,6 +49,11 @@ class Leaderboard:
     def students(self) -> list[str]:
         """The students' names."""
         return list(dict.fromkeys(row.student for row in self.rows if row.role != "teacher"))
+
+    @property
+    def judged_on(self) -> str:
+        """The samples whose metric is given: test, or validation."""
+        return "test" if self.data.get("test") or not self.data else "validation"
 
     @property
     def comparisons(self) -> int:
@@ -118,7 +123,11 @@ def _metric(results: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
 def _data(trials: Sequence[Trial]) -> dict[str, Any]:
     """Return the name and the sizes of the students' data."""
     done = sorted((t for t in trials if t["result"]), key=lambda t: (t["role"] == "teacher", t["folder"]))
-    return {key: done[0]["result"]["data"][key] for key in ("name", "train", "val", "test")} if done else {}
+    if not done:
+        return {}
+    data = done[0]["result"]["data"]
+    sizes = {key: data.get(key) for key in ("name", "train", "val", "test")}
+    return sizes | {"classes": len(data.get("classes") or ())}
 
 
 def _place(row: Row, board: Leaderboard) -> tuple[Any, ...]:

@@ -42,6 +42,8 @@ def merge(folders: Sequence[Path], out: Path) -> Store:
     for run in [source.folder / x.folder for source, trials in found for x in trials.values() if x.state == "done"]:
         refuse_other_data(run, data.setdefault)
     settings = [recorded(source.folder) for source in sources]
+    if any(each["pairs"] for each in settings):
+        settings = [_in_pairs(each) for each in settings]
     merged = settings[0] | {"out": str(out), "seeds": max(each["seeds"] for each in settings)}
     merged |= {key: [*{repr(x): x for each in settings for x in each[key]}.values()] for key in LISTS}
     target = Store(out)
@@ -54,6 +56,13 @@ def merge(folders: Sequence[Path], out: Path) -> Store:
         _copy(source.folder, trials, target)
     write_text(out / FILE, parsing.dump(merged))
     return target
+
+
+def _in_pairs(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a study's settings with all students by all teachers written out as pairs, if it has none."""
+    students, teachers = settings["students"], settings["teachers"]
+    every = [{"teacher": teacher, "student": student} for student in students for teacher in teachers]
+    return {**settings, "students": [], "teachers": [], "pairs": settings["pairs"] or every}
 
 
 def _difference(name: str, own: Any, other: Any) -> tuple[str, str] | None:

@@ -14,7 +14,7 @@ from tutelage.study.rows import Gain, Row
 from tutelage.study.trial import slug
 from tutelage.utils.files import sha256_of_bytes, write_text
 
-CHOSEN_BY_TEST = "- The method was chosen by the test figures that are given here, so its lead is somewhat too large."
+CHOSEN_BY_THESE = "- The method was chosen by the figures that are given here, so its lead is somewhat too large."
 
 
 def write(board: Leaderboard, root: Path, student: str) -> Path:
@@ -87,7 +87,7 @@ def _figures(board: Leaderboard, row: Row) -> list[str]:
     size = [f"{row.parameters:,} parameters" if row.parameters is not None else ""]
     size += [f"{row.macs / 1e6:.3g} M MACs for a sample" if row.macs is not None else ""]
     return [
-        f"- test {metric}{number.unit}: {number(row.mean, row.interval)} "
+        f"- {board.judged_on} {metric}{number.unit}: {number(row.mean, row.interval)} "
         f"({'mean ± half of the 95 % interval, ' if row.interval else ''}{count_of(len(row.values), 'seed')})",
         *(f"- {_gain(board, gain)}" for gain in row.gains.values()),
         *(f"- {', '.join(filter(None, size))}" for _ in [0] if any(size)),
@@ -100,15 +100,16 @@ def _gain(board: Leaderboard, gain: Gain) -> str:
     noise = ""
     if gain.noise:
         low, high = (Number(board.is_fraction)(bound, None, "+") for bound in gain.noise.interval)
-        noise = f"; on other test samples, the same students' gain is {low} to {high}"
+        noise = f"; on other {board.judged_on} samples, the same students' gain is {low} to {high}"
     return f"against {reference}, {gain.verdict}: {escape_markdown(describe_gain(gain, board))}{noise}"
 
 
 def _limits(board: Leaderboard, row: Row) -> list[str]:
     """Return what the figures don't show."""
-    samples, data = board.data.get("test", "–"), escape_markdown(str(board.data.get("name", "–")))
+    data = escape_markdown(str(board.data.get("name", "–")))
+    samples = board.data.get("test" if board.judged_on == "test" else "val", "–")
     return [
-        f"- The figures hold for {data} and its {samples} test samples; other data wasn't tried.",
-        *([CHOSEN_BY_TEST] if row.role == "method" else []),
+        f"- The figures hold for {data} and its {samples} {board.judged_on} samples; other data wasn't tried.",
+        *([CHOSEN_BY_THESE] if row.role == "method" else []),
         *([] if len(row.values) > 2 else ["- There are fewer than three seeds: the intervals are wide or missing."]),
     ]

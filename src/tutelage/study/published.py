@@ -66,7 +66,7 @@ class FollowedProtocol:
 
 
 def follow(name: str, keys: Mapping[str, Any], data: Mapping[str, Any]) -> FollowedProtocol:
-    """Return how a study with these keys and sizes of its data follows a protocol."""
+    """Return how a study with these keys and these sizes of its data follows a protocol."""
     protocol = protocols.find(name)
     changes = [*protocol.changes(keys), *_other_data(protocol, data)]
     return FollowedProtocol(
@@ -78,11 +78,11 @@ def _other_data(protocol: StudyProtocol, data: Mapping[str, Any]) -> list[str]:
     """Return how the sizes of a study's data differ from the protocol's."""
     if not (protocol.data and data):
         return []
-    sizes = {"train": (data["train"] or 0) + (data["val"] or 0), "test": data["test"]}
+    train = (data["train"] or 0) + (data["val"] or 0)
+    sizes = {"classes": data["classes"], "train": train, "test": data["test"] or 0}
+    nouns = {"classes": "classes", "train": "train samples", "test": "test samples"}
     return [
-        f"{size} {split} samples of {protocol.data[split]}"
-        for split, size in sizes.items()
-        if size != protocol.data[split]
+        f"{size} {nouns[name]} of {protocol.data[name]}" for name, size in sizes.items() if size != protocol.data[name]
     ]
 
 

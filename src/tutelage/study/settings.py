@@ -217,7 +217,10 @@ def separate(given: Mapping[str, Any]) -> tuple[StudySettings, dict[str, Any]]:
         embedded = embedded_defaults(given)
         given = {SINGULAR[key]: [embedded[key]] for key in ("student", "teacher") if key in embedded} | given
     if given.get("pairs") and (named := [key for key in ("students", "teachers") if given.get(key)]):
-        raise ConfigError(f"pairs name their networks, and {named[0]} is set too: leave one of them out.")
+        raise ConfigError(
+            f"pairs name their networks, and {named[0]} is set too, here or by the study in the folder: leave one of "
+            "them out, or choose another folder (out=…)."
+        )
     own = {key: value for key, value in given.items() if key in StudySettings.model_fields}
     keys = {key: value for key, value in given.items() if key not in StudySettings.model_fields}
     if fixed := [key for key in keys if key in OF_STUDY]:

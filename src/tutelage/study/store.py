@@ -20,6 +20,7 @@ from tutelage.study.trial import State, StudyTrial
 
 FILE = "study.db"
 FORMAT = 1
+AGAIN = "delete it, and repeat the command that began the study: its finished runs are read again."
 PATIENCE = 60.0
 """Seconds without a sign of life after which a program that claimed trials is taken for dead."""
 
@@ -100,6 +101,8 @@ class Store:
         if not (folder / FILE).is_file():
             again = f"`tutelage compare out={shlex.quote(str(folder))}`"
             raise ConfigError(f"{folder} is no study: there is no {folder / FILE}; {again}.")
+        if not (folder / FILE).stat().st_size:
+            raise TutelageError(f"{folder / FILE} is empty: {AGAIN}")
         return cls(folder)
 
     def close(self) -> None:
@@ -113,8 +116,7 @@ class Store:
             yield
         except sqlite3.Error as error:
             raise TutelageError(
-                f"{self.file} isn't a study, or can't be read or written: {error}. If it is torn, delete it, and "
-                "repeat the command that began the study: its finished runs are read again."
+                f"{self.file} isn't a study, or can't be read or written: {error}. If it is torn, {AGAIN}"
             ) from error
 
     @contextmanager

@@ -140,6 +140,7 @@ class Study:
         """Start what can be started, and record what has ended; return False if all trials have ended."""
         self._sign()
         self.store.fail_without_teacher()
+        halving.stop_like_the_others(self.store)
         trials = self.store.trials()
         rungs = self._rungs(trials, engine.places)
         open_trials = {name for name, trial in trials.items() if trial.state not in ENDED}
@@ -238,8 +239,10 @@ class Study:
         done = [trial for trial in whole if trial.state == "done" and trial.seconds]
         spent = sum(trial.seconds or 0.0 for trial in done)
         if (steps := self.settings.budget_steps) is not None:
-            per_epoch = max((_steps(self.folder / trial.folder) for trial in done), default=0) / self.epochs
-            return steps / per_epoch - len(done) * self.epochs if per_epoch else 0.0
+            trained = {trial.folder: _steps(self.folder / trial.folder) for trial in done}
+            students = [trained[trial.folder] for trial in done if trial.trial.role != "teacher"]  # of other epochs
+            per_epoch = max(students, default=0) / self.epochs
+            return (steps - sum(trained.values())) / per_epoch if per_epoch else 0.0
         taught = [trial for trial in done if trial.trial.method == KD] or done
         seconds = sum(trial.seconds or 0.0 for trial in taught) / max(len(taught) * self.epochs, 1)
         left = (self.settings.budget_seconds or 0.0) * places - spent

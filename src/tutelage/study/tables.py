@@ -176,7 +176,7 @@ def evidence(board: Leaderboard, root: Path) -> Section:
     number = Number(board.is_fraction)
     head = [
         "comparison", "verdict", f"gain{number.points}", "p", "p, Holm", "effect size", "seeds to decide",
-        "on other test samples", "McNemar's p",
+        f"on other {board.judged_on} samples", "McNemar's p",
     ]  # fmt: skip
     rows = [
         [_text(f"{label(board, row)}, against {TITLES[gain.reference]}"), *_evidence(gain, number)]
@@ -184,7 +184,7 @@ def evidence(board: Leaderboard, root: Path) -> Section:
     ]
     lead = (
         "Seeds: Student's t over paired differences; the effect size is their mean / spread (Hedges). Seeds to decide: "
-        "at a power of 0.8, if mean and spread are as measured; from few seeds a rough number. Other test samples: the "
+        "at a power of 0.8, if mean and spread are as measured; from few seeds a rough number. Other samples: the "
         "95 % interval of the gain of the same trained models (paired bootstrap). McNemar: the p values of his exact "
         "test on the same predictions, the smallest and the largest of the seeds."
     )

@@ -67,7 +67,7 @@ class StudyProtocol:
         name: its name.
         summary: a line about it.
         paper: the paper that it comes from.
-        data: the data set's name, and its numbers of train and test samples; none for a small version.
+        data: the data set's name, and its numbers of classes, of train and test samples; none for a small version.
         keys: the keys of a study, and of its runs.
         networks: by network, the keys that differ.
         methods: by name, the keys of methods that aren't the catalogue's of that name.
