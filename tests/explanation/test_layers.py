@@ -3,7 +3,10 @@ from itertools import permutations
 import pytest
 import torch
 
+import tutelage
 from tutelage.explanation import layers
+from tutelage.explanation.opened_run import open_finished
+from tutelage.runs.inputs import Provided
 
 
 def pair(n=30, d=5):
@@ -58,3 +61,11 @@ def test_heat_maps_and_quality_of_the_run(figures):
     assert student in made["quality"].values["student"]
     assert made["quality"].values["compared"], "at compared layers"
     assert "<svg" in made["cka_student"].block.drawing
+
+
+def test_layers_that_an_earlier_stage_compared_are_named(tmp_path):
+    keys = {"epochs": 1, "teacher_epochs": 1, "limit": 60, "device": "cpu", "baseline": False, "progress": False}
+    run = tutelage.distill("cnn2", "cnn4", method="fitnet_stages", out=str(tmp_path / "run"), **keys)
+    made = layers.figures(open_finished(run.folder, Provided(), 60, None))[-1]
+    assert [x[0].split()[0] for x in made.values["compared"]] == ["layer2"]
+    assert "this run compared layer2 (" in made.reading

@@ -145,7 +145,7 @@ def _quality(opened: OpenedRun, profiles: Mapping[str, ModelProfile]) -> Explana
     """Return the quality of both networks' stages, and the pair that it would choose."""
     measured = {role: _measure_stages(opened, role, profiles[role]) for role in ("teacher", "student")}
     student, best = _best_pair(profiles, measured["teacher"])
-    used = read_phase(opened.folder / opened.phase.name / "phase.json").get("pairs", [])
+    used = _compared(opened)
     rows = [
         [f"{opened.labels[role]}: {name}", *map(format_decimal, (q.value, q.separation, q.information, q.efficiency))]
         for role, of_role in measured.items() for name, q in of_role.items()
@@ -155,6 +155,12 @@ def _quality(opened: OpenedRun, profiles: Mapping[str, ModelProfile]) -> Explana
     values = {role: {n: {"Q": q.value, **vars(q)} for n, q in of_role.items()} for role, of_role in measured.items()}
     head = ["Layer", "Q", "Separation", "Information", "Efficiency"]
     return QUALITY.as_table(head, rows, values | {"chosen": [student, best], "compared": used}, reading)
+
+
+def _compared(opened: OpenedRun) -> list[list[str]]:
+    """Return the pairs of layers, student's and teacher's, that any stage of the first student's training compared."""
+    recorded = [read_phase(opened.folder / phase.name / "phase.json").get("pairs", []) for phase in opened.phases]
+    return [*map(list, dict.fromkeys(tuple(pair) for pairs in recorded for pair in pairs))]
 
 
 def choose_pair(opened: OpenedRun) -> tuple[str, str] | None:

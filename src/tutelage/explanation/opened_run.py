@@ -77,6 +77,12 @@ class OpenedRun:
         return phases_of(self.run, "student")[0]
 
     @property
+    def phases(self) -> list[Phase]:
+        """The trainings of the first student: its stages and the last one, in order."""
+        last = self.phase
+        return [x for x in self.run.phases() if x.role in ("stage", "student") and x.number == last.number]
+
+    @property
     def folder(self) -> Path:
         """The run folder."""
         return self.run.folder
