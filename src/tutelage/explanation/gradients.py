@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import torch
@@ -33,12 +34,13 @@ CONFLICT = Words(
 
 
 def cosine(a: Gradients, b: Gradients) -> float:
-    """Return the cosine of two gradients over the parameters that both reach; NaN if they share none."""
+    """Return the cosine of two gradients over the parameters that both reach; NaN if there are none or one is 0."""
     both = [(x.flatten(), y.flatten()) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
     if not both:
         return float("nan")
     x, y = (torch.cat(side).double() for side in zip(*both, strict=True))
-    return float(x @ y / (x.norm() * y.norm()).clamp_min(1e-300))
+    norms = float(x.norm() * y.norm())
+    return float(x @ y) / norms if norms else float("nan")
 
 
 def add(a: Gradients, b: Gradients) -> list[Tensor | None]:
@@ -89,24 +91,39 @@ def _at_the_end(opened: OpenedRun) -> tuple[Scheme, TrainingBatches]:
     return scheme.train(), batches
 
 
+def find_conflict(names: Sequence[str], cosines: Sequence[Sequence[float]]) -> str:
+    """Return in words which two terms point apart most, where both have a gradient."""
+    pairs = [(cosines[i][j], names[j], names[i]) for i in range(len(names)) for j in range(i)]
+    known = [pair for pair in pairs if math.isfinite(pair[0])]
+    if not known:
+        return "no two terms have a gradient for the same parameters"
+    worst, a, b = min(known)
+    if worst >= 0:
+        return "over the parameters that both reach, no two terms point apart"
+    return f"over the parameters that both reach, {a} and {b} have cosine −{-worst:.2f}"
+
+
+def compare_norms(norms: Mapping[str, float]) -> list[str]:
+    """Return in words which norms are 0, and the largest ratio of two of one network, as "peer0/ce" is of peer0."""
+    pairs = [(a, b) for a in norms for b in norms if a != b and a.rpartition("/")[0] == b.rpartition("/")[0]]
+    ratios = [(norms[a] / norms[b], a, b) for a, b in pairs if norms[a] and norms[b]]
+    largest = sorted(ratios)[-1:]
+    zeros = [f"the gradient of {name} is 0" for name, norm in norms.items() if norm == 0]
+    return zeros + [f"the gradient of {a} is {ratio:.3g} times that of {b}" for ratio, a, b in largest]
+
+
 def _conflict(player: str, terms: Mapping[str, Gradients]) -> Explanation:
     """Return the norms and cosines of a player's terms."""
     names = [*terms]
     cosines = [[cosine(terms[a], terms[b]) for b in names] for a in names]
     norms = {name: norm_of(gradients) for name, gradients in terms.items()}
-    pairs = [(cosines[i][j], names[i], names[j]) for i in range(len(names)) for j in range(i) if cosines[i][j] < 0]
-    worst = min(pairs, default=None)
-    found = "no two terms point apart" if worst is None else f"{worst[2]} and {worst[1]} have cosine {worst[0]:.2f}"
-    strong, weak = max(norms, key=norms.__getitem__), min(norms, key=norms.__getitem__)
-    ratio = f"{norms[strong] / norms[weak]:.3g}" if norms[weak] else "infinitely"
     reading = (
-        f"Mean gradients of up to {BATCHES} training batches at the end of the first student's training, over the "
-        f"parameters that both terms reach: {found}; the gradient of {strong} is {ratio} times that of {weak}."
+        f"Mean gradients of up to {BATCHES} training batches at the end of the first student's training: "
+        f"{'; '.join([find_conflict(names, cosines), *compare_norms(norms)])}."
     )
     name = CONFLICT.name if player == "student" else f"{CONFLICT.name}_{player}"
     title = CONFLICT.title if player == "student" else f"{CONFLICT.title}: {player}"
-    drawn = [[0.0 if x != x else x for x in row] for row in cosines]
-    drawing = draw_heat_map("cosine of gradients", "student", drawn, names, names)  # type: ignore[arg-type]
+    drawing = draw_heat_map("cosine of gradients", "student", cosines, names, names)  # type: ignore[arg-type]
     table = [[a, format_decimal(norms[a]), *map(format_decimal, row)] for a, row in zip(names, cosines, strict=True)]
     words = Words(name, title, CONFLICT.meaning, CONFLICT.source)
     values = {"terms": names, "norms": norms, "cosines": cosines}

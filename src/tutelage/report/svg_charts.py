@@ -322,12 +322,13 @@ def draw_confusion(about: str, fractions: Array, names: Sequence[str]) -> Markup
 
 
 def draw_heat_map(about: str, style: str, values: Array, rows: Sequence[str], columns: Sequence[str]) -> Markup:
-    """Draw a table of numbers as cells in a CSS class, from pale (0 or less) to full (1)."""
+    """Draw a table of numbers as cells in a CSS class, from pale (0 or less) to full (1); NaN is an empty cell."""
 
     def cell(r: int, c: int) -> CellMark:
-        value = float(values[r][c])
-        number, title = f"{value:.2f}".replace("-", "−"), f"{rows[r]}, {columns[c]}: {value:.3f}"
-        return style, min(max(0.8 * value, 0.0), 1.0), number, title
+        value, name = float(values[r][c]), f"{rows[r]}, {columns[c]}"
+        if value != value:
+            return style, 0.0, "", f"{name}: undefined"
+        return style, min(max(0.8 * value, 0.0), 1.0), f"{value:.2f}".replace("-", "−"), f"{name}: {value:.3f}"
 
     return _draw_cells(about, rows, columns, cell, height=34.0)
 
