@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -29,6 +30,22 @@ def test_metrics_of_clean_and_corrupted_images(figures, run_folder, opened):
     means = made["severity"].values["student"]
     assert means[0] == values["none"]["student"]
     assert means[5] == pytest.approx(sum(x[4] for x in values["student"].values()) / len(values["student"]))
+
+
+def test_a_network_that_no_corruption_harms_loses_by_none():
+    assert robustness.name_worst("taught", {"blur": 0.1, "jpeg": 0.2}) == "taught loses most by jpeg"
+    assert robustness.name_worst("taught", {"blur": 0.0, "jpeg": -0.1}) == "taught loses by none of them"
+
+
+@pytest.mark.parametrize(
+    ("higher_is_better", "words"), [(True, "loses by none of them"), (False, "loses most by jpeg")]
+)
+def test_a_loss_is_in_the_direction_of_the_metric(opened, higher_is_better, words):
+    run = SimpleNamespace(
+        task=SimpleNamespace(metric="m", higher_is_better=higher_is_better), students=["student"], labels=opened.labels
+    )
+    values = {"student": {"blur": [0.5, 0.5], "jpeg": [0.5, 0.7]}}
+    assert words in robustness._each(run, {"student": 0.5}, values).reading
 
 
 def test_other_inputs_are_refused_with_the_reason(opened):

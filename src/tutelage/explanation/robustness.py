@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -119,6 +119,12 @@ def _each(opened: OpenedRun, clean: dict[str, float], values: dict[str, dict[str
     head = ["Corruption", *(opened.labels[role] for role in values)]
     last = opened.students[-1]
     sign = 1 if opened.task.higher_is_better else -1
-    worst = max(names, key=lambda name: sign * (clean[last] - fmean(values[last][name])))
-    reading = f"Mean {opened.task.metric} over severities; {opened.labels[last].lower()} loses most by {worst}."
+    losses = {name: sign * (clean[last] - fmean(values[last][name])) for name in names}
+    reading = f"Mean {opened.task.metric} over severities; {name_worst(opened.labels[last].lower(), losses)}."
     return EACH.as_table(head, table, {"none": clean, **values}, reading)
+
+
+def name_worst(label: str, losses: Mapping[str, float]) -> str:
+    """Return in words by which corruption a network loses most; losses: by corruption, 0 or less is none."""
+    worst = max(losses, key=losses.__getitem__)
+    return f"{label} loses most by {worst}" if losses[worst] > 1e-9 else f"{label} loses by none of them"
