@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -48,3 +51,18 @@ def test_figures_count_the_labels_of_the_training_split(figures, opened):
     noise = made["contradicted"].values
     assert len(noise["samples"]) == len(noise["instead"]) == round(noise["share"] * noise["of"])
     assert all(0 <= i < len(opened.data.train) for i in noise["samples"])
+
+
+@pytest.mark.parametrize(
+    ("roles", "columns", "meaning"),
+    [
+        (["teacher", "baseline", "student"], ["Both prefer", "Smaller probability"], "Teacher and student both prefer"),
+        (["baseline", "student"], ["Preferred", "Its probability"], "The student prefers"),
+    ],
+)
+def test_words_are_of_a_teacher_only_if_there_is_one(opened, roles, columns, meaning):
+    run = replace(opened, networks={role: opened.networks[role] for role in roles}, kept={})
+    noise = labels.figures(run)[0]
+    assert noise.block.head[2:] == columns
+    assert noise.meaning.startswith(meaning)
+    assert ("teacher" in f"{noise.meaning} {noise.reading}".lower()) == ("teacher" in roles)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,13 +16,21 @@ from tutelage.report.components import format_percent
 
 LISTED, FEW, GROUPS = 50, 20, 3
 """The samples that the page lists, the labels of a class that are few, and groups of classes by their labels."""
+LOOK_FIRST = (
+    "look at these samples first for wrong labels. Errors that a network has memorised don't show, and one that is "
+    "often wrong contradicts right labels too."
+)
 NOISE = Words(
     "contradicted",
     "Labels that are contradicted",
     "Teacher and student both prefer the same other class with the confidence that they have in that class's own "
-    "samples: look at these samples first for wrong labels. Errors that the networks have memorised don't show, and "
-    "networks that are often wrong contradict right labels too.",
+    f"samples: {LOOK_FIRST}",
     "Northcutt, Jiang, Chuang. Confident learning. JAIR 2021, for the thresholds",
+)
+NOISE_OF_ONE = replace(
+    NOISE,
+    meaning="The student prefers another class with the confidence that it has in that class's own samples: "
+    f"{LOOK_FIRST}",
 )
 COUNTS = Words(
     "counts",
@@ -93,8 +102,12 @@ def _noise(opened: OpenedRun, rows: ClassRows) -> Explanation:
     )
     values = {"share": share, "of": len(rows.targets), "samples": rows.samples[found].tolist(),
               "instead": [names[int(c)] for c in instead[found]]}  # fmt: skip
-    head = ["Training sample", "Label", "Both prefer", "Smaller probability"]
-    return NOISE.as_table(head, table, values, reading)
+    words, *columns = (
+        (NOISE, "Both prefer", "Smaller probability")
+        if len(roles) > 1
+        else (NOISE_OF_ONE, "Preferred", "Its probability")
+    )
+    return words.as_table(["Training sample", "Label", *columns], table, values, reading)
 
 
 def _counts(opened: OpenedRun, labels: Tensor) -> Explanation:
