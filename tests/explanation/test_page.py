@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -149,3 +150,13 @@ def test_numbers_over_seeds():
         "a": None,
         "b": {"mean": 1.0, "interval": None, "values": [1.0]},
     }
+
+
+def test_a_run_without_a_teacher_is_not_told_of_its_teacher(opened):
+    alone = {role: opened.networks[role] for role in ("baseline", "student")}
+    made = groups.explain_groups(replace(opened, networks=alone, kept={}), [*groups.GROUPS])
+    shown = {name: each for name, each in made.items() if each.figures}
+    assert {"calibration", "dark_knowledge", "capacity", "labels", "information", "robustness"} <= set(shown)
+    words = [each.group.lead for each in shown.values()]
+    words += [f"{x.meaning} {x.reading}" for each in shown.values() for x in each.figures]
+    assert not [text for text in words if re.search(r"\b(its|the) teacher\b", text, re.I)]

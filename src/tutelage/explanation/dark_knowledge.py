@@ -19,8 +19,8 @@ ZHAO = "Zhao, Cui, Song, Qiu, Liang. Decoupled knowledge distillation. CVPR 2022
 SOFTNESS = Words(
     "softness",
     "How soft the outputs are",
-    "With an effective number of classes, exp(entropy), near 1 the teacher's output is hardly more than its "
-    "prediction: raise the temperature, or use a teacher that is less sure, to have more to learn from.",
+    "With an effective number of classes, exp(entropy), near 1 an output is hardly more than its prediction: if it is "
+    "a teacher's, raise the temperature, or use a teacher that is less sure, to have more to learn from.",
     "Hinton, Vinyals, Dean. Distilling the knowledge in a neural network. NIPS workshop 2014; Müller, Kornblith, "
     "Hinton. When does label smoothing help? NeurIPS 2019",
 )

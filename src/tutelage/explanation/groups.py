@@ -40,12 +40,12 @@ GROUPS: Mapping[str, Group] = {
     ),
     "calibration": Group("Confidence", "Can the probabilities be trusted?", calibration.figures),
     "dark_knowledge": Group(
-        "Dark knowledge", "What do the teacher's outputs hold beyond the label, and who has it?", dark_knowledge.figures
+        "Dark knowledge", "What do the outputs hold beyond the label, and who has it?", dark_knowledge.figures
     ),
     "layers": Group(
         "Layers", "Do the student's features resemble the teacher's, and which are worth distilling?", layers.figures
     ),
-    "capacity": Group("Capacity", "Is the student too small for its teacher?", capacity.figures),
+    "capacity": Group("Capacity", "Is the student too small?", capacity.figures),
     "labels": Group("Labels", "Are there wrong labels, and enough of each class?", labels.figures),
     "information": Group("Information", "How much do the answers tell about the label?", information.figures),
     "gradients": Group("Gradients", "Do the method's terms pull in one direction?", gradients.figures),

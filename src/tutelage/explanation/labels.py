@@ -35,7 +35,7 @@ NOISE_OF_ONE = replace(
 COUNTS = Words(
     "counts",
     "Labels of each class",
-    "With few labels of a class a student alone can't learn it well, and the teacher's outputs are worth most there.",
+    "With few labels of a class a student alone can't learn it well, and a teacher's outputs are worth most there.",
     "Liu, Miao, Zhan, Wang, Gong, Yu. Large-scale long-tailed recognition in an open world. CVPR 2019, for accuracy by "
     "the number of labels",
 )

@@ -29,8 +29,8 @@ HENDRYCKS = (
 COURSE = Words(
     "severity",
     "Metric by severity",
-    "A student that falls faster than its teacher has not taken over its robustness: augment with such changes while "
-    "distilling.",
+    "A student that loses much must see such changes in its training, and one that loses more than a teacher hasn't "
+    "taken over that teacher's robustness: augment with them.",
     HENDRYCKS,
 )
 EACH = Words(
