@@ -1,3 +1,4 @@
+import math
 from itertools import permutations
 
 import pytest
@@ -43,9 +44,16 @@ def test_cka_ignores_rotation_and_scale_and_is_near_zero_of_independent_features
     assert layers.cka(*wide, layers.hsic) > 0.9, "the biased one is inflated with fewer samples than features"
 
 
-def test_cka_of_a_constant_layer_is_zero():
+def test_cka_of_a_constant_layer_is_undefined_and_an_empty_cell(opened):
     x, _ = pair()
-    assert layers.cka(layers.gram(x), layers.gram(torch.ones(30, 4))) == 0
+    grams = {"varied": layers.gram(x), "dead": layers.gram(torch.ones(30, 4))}
+    assert math.isnan(layers.cka(*grams.values()))
+    made = layers._similarity(opened, "student", {"teacher": grams, "student": grams})
+    assert "dead, varied: undefined" in made.block.drawing
+    assert made.reading.startswith("The teacher's last, dead, or every layer of taught is the same for every sample")
+    turned = {"dead": grams["dead"], "varied": grams["varied"]}
+    made = layers._similarity(opened, "student", {"teacher": turned, "student": turned})
+    assert made.reading.startswith("The teacher's last, varied, is most like varied of taught (CKA 1.00)")
 
 
 def test_heat_maps_and_quality_of_the_run(figures):

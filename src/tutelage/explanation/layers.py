@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,9 +62,9 @@ def unbiased_hsic(k: Tensor, j: Tensor) -> Tensor:
 
 
 def cka(k: Tensor, j: Tensor, measure: Any = unbiased_hsic) -> float:
-    """Return HSIC(K, L) / √(HSIC(K, K)·HSIC(L, L)) of two Gram matrices; 0 if a layer is the same for every sample."""
+    """Return HSIC(K, L) / √(HSIC(K, K)·HSIC(L, L)) of Gram matrices; NaN if a layer is the same for every sample."""
     own = measure(k, k) * measure(j, j)
-    return float(measure(k, j) / own.clamp_min(1e-300).sqrt()) if own > 0 else 0.0
+    return float(measure(k, j) / own.sqrt()) if own > 0 else math.nan
 
 
 def gram(features: Tensor) -> Tensor:
@@ -132,13 +133,21 @@ def _similarity(opened: OpenedRun, role: str, grams: Mapping[str, Mapping[str, T
     )
     name, title = SIMILARITY.name.format(role), SIMILARITY.title.format(f"teacher and {label}")
     drawing = draw_heat_map(title, role, table, rows, columns)  # type: ignore[arg-type]
-    last = max(range(len(columns)), key=table[-1].__getitem__)
-    nearest = f"The teacher's last, {rows[-1]}, is most like {columns[last]} of {label} (CKA {table[-1][last]:.2f})."
+    nearest = _nearest(rows[-1], dict(zip(columns, table[-1], strict=True)), label)
     reading = f"{nearest} {samples} test samples, first seed; rows are the teacher's layers."
     values = {"teacher": rows, role: columns, "cka": table, "biased": biased, "samples": samples}
     written = [[r, *map(format_decimal, line)] for r, line in zip(rows, table, strict=True)]
     words = Words(name, title, SIMILARITY.meaning, SIMILARITY.source)
     return words.as_chart(drawing, [], (["Teacher's layer", *columns], written), values, reading)
+
+
+def _nearest(last: str, similarities: Mapping[str, float], label: str) -> str:
+    """Return in words the layer that is most like the teacher's last."""
+    known = {name: value for name, value in similarities.items() if math.isfinite(value)}
+    if not known:
+        return f"The teacher's last, {last}, or every layer of {label} is the same for every sample: CKA isn't defined."
+    nearest = max(known, key=known.__getitem__)
+    return f"The teacher's last, {last}, is most like {nearest} of {label} (CKA {known[nearest]:.2f})."
 
 
 def _quality(opened: OpenedRun, profiles: Mapping[str, ModelProfile]) -> Explanation:
