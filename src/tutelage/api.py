@@ -311,7 +311,9 @@ def explain(
     keys = ExplainKeys.check({"only": only, "samples": samples, "probe": probe})
     names = groups.chosen(keys.only)
     own = run.student_module if isinstance(run, FinishedRun) else None
-    provided, _ = separate_objects(student or own, teacher, "" if data is None else data, None, (), {})
+    provided, given = separate_objects(student, teacher, "" if data is None else data, None, (), {})
+    opened_run.refuse_others(Path(folder), {key: value for key, value in given.items() if value not in (None, "")})
+    provided = replace(provided, student=provided.student or own)
     opened = opened_run.open_finished(Path(folder), provided, keys.samples, keys.probe)
     explained = page.write(opened, groups.explain_groups(opened, names))
     reporting.write_report(folder)

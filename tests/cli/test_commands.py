@@ -55,6 +55,11 @@ def test_each_command_has_help_with_an_example(tutelage, name):
     assert code == 0
     assert f"tutelage {name}" in output
     assert "Example" in output
+    source = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    bracketed = [
+        word for line in re.findall(rf"^ +tutelage {name} .*", source, re.M) for word in line.split() if "[" in word
+    ]
+    assert all(word in output for word in bracketed)  # a list isn't taken for a style
 
 
 def test_help_lists_every_key_with_default_and_range(tutelage):

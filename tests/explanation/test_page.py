@@ -124,6 +124,16 @@ def test_a_run_of_objects_gets_them_again(tmp_path):
         tutelage.explain(str(run.folder))
     assert tutelage.explain(run, only="capacity")["groups"]["capacity"]["sizes"]["values"]
     assert "no trained teacher" in tutelage.explain(run, only="agreement")["groups"]["agreement"]["left out"]
+    assert tutelage.explain(run.folder, only="capacity", student=network)["groups"]["capacity"]
+
+
+@pytest.mark.parametrize(
+    "other", [{"student": "cnn16"}, {"teacher": "cnn64"}, {"data": "fashion-mnist"}, {"student": nn.Linear(2, 2)}]
+)
+def test_other_networks_and_data_than_the_runs_are_refused(run_folder, other):
+    key = next(iter(other))
+    with pytest.raises(ConfigError, match=rf"{key}=.* was begun with {key}="):
+        tutelage.explain(str(run_folder), only="capacity", **other)
 
 
 def test_a_group_that_fails_leaves_the_others(run_folder, tmp_path, monkeypatch):

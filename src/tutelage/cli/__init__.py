@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 import tutelage
@@ -58,12 +59,21 @@ class CommandFolder(TyperGroup):
         )
         command = typer.main.get_command(module.app)
         command.name = name
+        for each in (command, *getattr(command, "commands", {}).values()):
+            _keep_brackets(each)
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the sub-command; an error becomes a message and an exit code."""
         with report_errors(debug=bool(ctx.params.get("debug"))):
             return super().invoke(ctx)
+
+
+def _keep_brackets(command: Any) -> None:
+    """Escape a command's texts for Rich, which takes the list in `only=[agreement]` for a style and leaves it out."""
+    for part in (command, *command.params):
+        if getattr(part, "help", None):
+            part.help = escape(part.help)
 
 
 app = typer.Typer(cls=CommandFolder, no_args_is_help=True, pretty_exceptions_enable=False)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tutelage.config import stages
 from tutelage.data.data_module import DataModule
-from tutelage.errors import CheckpointError
+from tutelage.errors import CheckpointError, ConfigError, shown
 from tutelage.explanation.base import NotApplicable
 from tutelage.models import serialization
 from tutelage.nn.feature_extractor import eval_no_grad
@@ -186,6 +186,20 @@ def spread(data: DataModule, split: str, most: int) -> tuple[DataModule, Tensor]
 def phases_of(run: Run, role: str) -> list[Phase]:
     """Return the trainings of a role, in order of their seeds."""
     return [phase for phase in run.phases() if phase.role == role]
+
+
+def refuse_others(folder: Path, given: Mapping[str, Any]) -> None:
+    """Refuse other networks and data than those of a run; an object may take the place of a teacher that is lost.
+
+    Raises: ConfigError.
+    """
+    named = {k: x for k, x in given.items() if not (k == "teacher" and str(x).startswith("object:"))}
+    begun, now = (resuming.read_begun(folder, changes)[0].model_dump() for changes in ({}, named))
+    for key in (key for key in begun if now[key] != begun[key]):
+        raise ConfigError(
+            f"{key}={shown(repr(now[key]))}: {folder} was begun with {key}={shown(repr(begun[key]))}: pass only the "
+            "objects that it was begun with."
+        )
 
 
 def open_finished(folder: Path, provided: Provided, samples: int, probe: str | None) -> OpenedRun:
