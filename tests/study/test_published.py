@@ -105,6 +105,9 @@ def test_a_small_version_shows_no_published_figure(under: Callable[..., Leaderbo
     text = page.render(board, tmp_path)
     assert "a small version of crd_cifar100, with whose published figures it can" in text
     assert not tables.published(board, tmp_path).blocks
+    shortened = under("crd_cifar100_small", epochs=3).protocol
+    assert shortened is not None
+    assert shortened.heading.endswith("it can't be compared, shortened: epochs 3 of 12")
 
 
 def test_files_and_page_have_the_table(under: Callable[..., Leaderboard], tmp_path: Path) -> None:

@@ -42,11 +42,10 @@ class FollowedProtocol:
     @property
     def heading(self) -> str:
         """The protocol's name, with how the study differs from it."""
-        if self.full:
-            return f"{self.name}, a small version of {self.full}, with whose published figures it can't be compared"
-        shortened = any(change.startswith("epochs ") for change in self.changes)
-        changes = f", {'shortened' if shortened else 'changed'}: {', '.join(self.changes)}" if self.changes else ""
-        return f"{self.name}{changes}"
+        small = f"a small version of {self.full}, with whose published figures it can't be compared" if self.full else ""
+        way = "shortened" if any(change.startswith("epochs ") for change in self.changes) else "changed"
+        changes = f"{way}: {', '.join(self.changes)}" if self.changes else ""
+        return ", ".join(filter(None, [self.name, small, changes]))
 
     @property
     def about(self) -> str:
