@@ -229,7 +229,9 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
         )
     if data is None and isinstance(card, serialization.ModelCard):
         if not is_name(card.data):
-            raise ConfigError(f"evaluate: its data, {card.data!r}, was passed as an object: pass it again (data=…).")
+            raise ConfigError(
+                f"evaluate: its data, {card.data!r}, was passed as an object: pass it again in Python (data=…)."
+            )
         data, keys = card.data, card.source_options | keys
     elif isinstance(card, serialization.ModelCard) and not is_name(card.data) and as_test_split(data) is data:
         keys = {key: card.source_options[key] for key in OF_SEAL if key in card.source_options} | keys

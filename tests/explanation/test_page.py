@@ -120,7 +120,7 @@ def test_a_run_of_objects_gets_them_again(tmp_path):
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     keys = {"data": "digits", "limit": 64, "epochs": 1, "device": "cpu", "out": str(tmp_path / "run")}
     run = tutelage.train(network, **keys)
-    with pytest.raises(ConfigError, match=r"pass it again \(student="):
+    with pytest.raises(ConfigError, match=r"pass it again in Python \(student="):
         tutelage.explain(str(run.folder))
     assert tutelage.explain(run, only="capacity")["groups"]["capacity"]["sizes"]["values"]
     assert "no trained teacher" in tutelage.explain(run, only="agreement")["groups"]["agreement"]["left out"]

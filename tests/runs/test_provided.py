@@ -123,7 +123,9 @@ def test_every_key_about_data_is_recorded_and_holds_on_resume(tmp_path):
     whole = tutelage.train("cnn2", (TRAIN, TEST), out=str(tmp_path / "whole"), **KEYS | keys)
     with pytest.raises(KeyboardInterrupt):
         tutelage.train("cnn2", (TRAIN, TEST), callbacks=[Stop()], out=str(tmp_path / "r"), **KEYS | keys)
-    with pytest.raises(ConfigError, match=r"its data, 'datasets', was given as an object: pass it again \(data="):
+    with pytest.raises(
+        ConfigError, match=r"its data, 'datasets', was given as an object: pass it again in Python \(data="
+    ):
         tutelage.resume(tmp_path / "r")
     again = tutelage.resume(tmp_path / "r", data=(TRAIN, TEST))
     assert (again.folder / "student.safetensors").read_bytes() == (whole.folder / "student.safetensors").read_bytes()

@@ -307,9 +307,8 @@ def _weights_file(path: str | Path) -> Path:
     path = Path(path)
     file = path / "student.safetensors" if path.is_dir() else path
     if not file.is_file():
-        raise CheckpointError(
-            f"{path}: there is no student.safetensors; give a finished run folder or a saved network."
-        )
+        missing = "there is no student.safetensors" if path.is_dir() else "there is no such file"
+        raise CheckpointError(f"{path}: {missing}; give a finished run folder or a saved network.")
     return file
 
 

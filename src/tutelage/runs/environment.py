@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,25 @@ def describe(fabric: Any, data: DataModule) -> dict[str, Any]:
 
 def networks_on_disk(config: Config) -> dict[str, str]:
     """Return the SHA-256 of each saved network or file of weights that the configuration names, by its path."""
-    models = [*config.teacher_names, *(str(peer["model"]) for peer in config.each_peer)]
-    names = [*filter(None, [*models, config.teacher_weights, config.student_weights])]
-    places = {name: (Path(name) / "student.safetensors", Path(name)) for name in names}
-    return {name: sha256_of_file(file) for name, files in places.items() for file in files if file.is_file()}
+    settings = config.model_dump(
+        include={"teacher", "student", "peers", "teacher_weights", "student_weights", "stages"}
+    )
+    places = {name: (Path(name) / "student.safetensors", Path(name)) for name in _texts(settings)}
+    return {
+        name: sha256_of_file(file)
+        for name, files in places.items()
+        for file in files
+        if file.suffix and file.is_file()  # a name without a suffix is a model's, whatever lies here
+    }
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts within a setting, in which networks may be named at any depth."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
 
 
 def versions() -> dict[str, str]:

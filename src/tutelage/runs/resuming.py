@@ -53,14 +53,18 @@ def open_begun(folder: Path, config: Config, record: Mapping[str, Any], provided
     for role in ("student", "teacher"):
         name = getattr(config, role)
         if isinstance(name, str) and name.startswith("object:") and getattr(provided, role) is None:
-            raise ConfigError(f"{folder}: its {role}, {name[7:]}, was given as an object: pass it again ({role}=…).")
+            raise ConfigError(
+                f"{folder}: its {role}, {name[7:]}, was given as an object: pass it again in Python ({role}=…)."
+            )
     objects = {name for name, spec in config.streams.items() if spec["source"].startswith("object:")}
     if missing := sorted(objects - provided.streams.keys()):
         raise ConfigError(
-            f"{folder}: its {', '.join(missing)} data was given as an object: pass it again (data={{…}})."
+            f"{folder}: its {', '.join(missing)} data was given as an object: pass it again in Python (data={{…}})."
         )
     if provided.data is None and not is_name(config.data):
-        raise ConfigError(f"{folder}: its data, {config.data!r}, was given as an object: pass it again (data=…).")
+        raise ConfigError(
+            f"{folder}: its data, {config.data!r}, was given as an object: pass it again in Python (data=…)."
+        )
     networks = environment.networks_on_disk(config)
     if others := [name for name, x in record.get("networks", {}).items() if networks.get(name, x) != x]:
         raise CheckpointError(

@@ -42,7 +42,9 @@ class FollowedProtocol:
     @property
     def heading(self) -> str:
         """The protocol's name, with how the study differs from it."""
-        small = f"a small version of {self.full}, with whose published figures it can't be compared" if self.full else ""
+        small = (
+            f"a small version of {self.full}, with whose published figures it can't be compared" if self.full else ""
+        )
         way = "shortened" if any(change.startswith("epochs ") for change in self.changes) else "changed"
         changes = f"{way}: {', '.join(self.changes)}" if self.changes else ""
         return ", ".join(filter(None, [self.name, small, changes]))

@@ -68,7 +68,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A training without a result: its seed, its state (failed, stopped or waiting), why, and its folder."""
+    """A training without a result: its seed, state (failed, stopped, waiting, without a figure), reason and folder."""
 
     seed: int
     state: str
@@ -147,7 +147,7 @@ def _key(trial: Trial) -> Key:
 def _row(key: Key, trials: Sequence[Trial], metric: str) -> Row:
     done = [trial for trial in trials if trial["state"] == "done" and _is_known(_student(trial).get(metric))]
     students = [_student(trial) for trial in done]
-    unfinished = [Unfinished(t["seed"], t["state"], _reason(t, metric), t["folder"]) for t in trials if t not in done]
+    unfinished = [Unfinished(t["seed"], _state(t), _reason(t, metric), t["folder"]) for t in trials if t not in done]
     return Row(
         *key,
         values={trial["seed"]: float(student[metric]) for trial, student in zip(done, students, strict=True)},
@@ -166,6 +166,11 @@ def _student(trial: Trial) -> Mapping[str, Any]:
 def _is_known(figure: float | None) -> bool:
     """Return whether a metric is a number: it is NaN where the data has nothing to judge by, or a training diverged."""
     return figure is not None and math.isfinite(figure)
+
+
+def _state(trial: Trial) -> str:
+    """Return the state of a trial that has no figure, which is done if its metric isn't a number."""
+    return "without a figure" if trial["state"] == "done" else str(trial["state"])
 
 
 def _reason(trial: Trial, metric: str) -> str:
