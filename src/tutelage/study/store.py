@@ -101,9 +101,11 @@ class Store:
         if not (folder / FILE).is_file():
             again = f"`tutelage compare out={shlex.quote(str(folder))}`"
             raise ConfigError(f"{folder} is no study: there is no {folder / FILE}; {again}.")
-        if not (folder / FILE).stat().st_size:
-            raise TutelageError(f"{folder / FILE} is empty: {AGAIN}")
-        return cls(folder)
+        for _ in range(20):  # a study that another program begins has its tables in a moment
+            if (folder / FILE).stat().st_size:
+                return cls(folder)
+            time.sleep(0.05)
+        raise TutelageError(f"{folder / FILE} is empty: {AGAIN}")
 
     def close(self) -> None:
         """Close the file."""
