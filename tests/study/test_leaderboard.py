@@ -275,4 +275,5 @@ def test_a_study_that_is_judged_on_validation_is_labelled_so(trials, tmp_path):
     card = model_card.write(board, tmp_path, "cnn2").read_text("utf-8")
     assert "- validation accuracy, %: " in card
     assert "its 360 validation samples" in card
+    assert "| validation accuracy, % |" in (tmp_path / "leaderboard.md").read_text("utf-8")
     assert "on other validation samples" in tables.evidence(board, tmp_path).blocks[0].head

@@ -73,7 +73,7 @@ def _which_for(board: Leaderboard, student: str) -> str:
     if choice.role == "alone":
         promising = [row for row in rows if "alone" in row.gains and board.better(row.gains["alone"].mean) > 0]
         return f"{student}: none is shown to help, so train it alone ({unit(choice.mean)}){_hope(promising, board)}."
-    reached = f"{unit(choice.mean)} {board.metric}, {_signed(choice.gains['alone'], board)} over {ALONE}"
+    reached = f"{unit(choice.mean)} {board.shown_metric}, {_signed(choice.gains['alone'], board)} over {ALONE}"
     return f"{student}: {label_of_student(board, choice)}, {reached}{_against_kd(choice, board)}."
 
 

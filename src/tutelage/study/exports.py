@@ -83,7 +83,7 @@ def figures(board: Leaderboard) -> Export:
     number = Number(board.is_fraction)
     columns = [
         *_names(),
-        Column(board.metric + number.unit, lambda row: number(row.mean, row.interval) or _state(row)),
+        Column(board.shown_metric + number.unit, lambda row: number(row.mean, row.interval) or _state(row)),
         Column("seeds", lambda row: str(len(row.values))),
     ]
     columns += [*_gain_columns("alone", "alone", number), *_gain_columns("kd", "KD", number)]

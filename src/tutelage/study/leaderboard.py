@@ -56,6 +56,11 @@ class Leaderboard:
         return "test" if self.data.get("test") or not self.data else "validation"
 
     @property
+    def shown_metric(self) -> str:
+        """The metric's name in tables, with the samples if they aren't test samples."""
+        return self.metric if self.judged_on == "test" else f"{self.judged_on} {self.metric}"
+
+    @property
     def comparisons(self) -> int:
         """The number of comparisons that the verdicts are corrected for."""
         return sum(gain.p is not None for row in self.rows for gain in row.gains.values())

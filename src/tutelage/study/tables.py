@@ -74,7 +74,7 @@ def _columns(board: Leaderboard) -> dict[str, Callable[[Row], Cell]]:
         columns["student"] = lambda row: _text(row.student)
     if len({row.teacher for row in board.rows if row.teacher}) > 1:
         columns["teacher"] = lambda row: _text(row.teacher)
-    columns[board.metric + number.unit] = lambda row: _mean(row, number)
+    columns[board.shown_metric + number.unit] = lambda row: _mean(row, number)
     for name, title in TITLES.items():
         columns |= _gain_columns(name, title, number)
     return columns | {
