@@ -120,6 +120,14 @@ def test_the_same_call_goes_on_and_other_keys_are_refused(tmp_path: Path) -> Non
     assert tutelage.resume(run.folder, epochs=9).result["choice"] == run.result["choice"]
 
 
+def test_an_edited_request_is_refused(tmp_path: Path) -> None:
+    file = Choice.begin(DIGITS | {"out": str(tmp_path / "run")}).folder / "auto.yaml"
+    file.write_text(file.read_text().replace("epochs: 8", "epochs: 9"))
+    for keys in (yaml.safe_load(file.read_text()), DIGITS | {"out": str(tmp_path / "run")}):
+        with pytest.raises(ConfigError, match=r"auto.yaml isn't as it was written when .*/run was begun"):
+            Choice.begin(keys)
+
+
 KILLED = """
 import os, sys
 from tutelage.study import candidates

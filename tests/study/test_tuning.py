@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 import tutelage
 from tutelage.cli import app
 from tutelage.errors import CheckpointError, ConfigError, NotFinite, TutelageError
+from tutelage.runs.inputs import Provided
 from tutelage.runs.run import Run
+from tutelage.study import tune_settings
 from tutelage.study.tuning import Tuning
 from tutelage.training.callbacks import Callback
 
@@ -192,9 +194,6 @@ def test_a_hopeless_trial_is_stopped(tmp_path, monkeypatch):
 
 
 def test_the_end_needs_the_written_choice(tmp_path):
-    from tutelage.runs.inputs import Provided
-    from tutelage.study import tune_settings
-
     settings, config = tune_settings.separate(ALONE | SMALL | {"out": str(tmp_path / "tuned")})
     tuning = Tuning.begin(config, settings, Provided())
     with pytest.raises(CheckpointError, match=r"choice.json is missing"):
@@ -244,6 +243,28 @@ def test_another_request_in_the_same_folder_is_refused(tmp_path):
         tutelage.tune(**keys, trials=3)
     with pytest.raises(ConfigError, match="exists already"):
         tutelage.tune(**keys | {"out": tmp_path / "tuned" / "tuned"}, trials=2)
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """Return a search in which nothing is trained yet, begun by a function that takes changes of its keys."""
+
+    def begin(provided=None, **changes):
+        settings, config = tune_settings.separate({**ALONE, **SMALL, "out": str(tmp_path / "begun"), **changes})
+        return Tuning.begin(config, settings, provided or Provided())
+
+    begin()
+    return begin
+
+
+def test_an_edited_request_is_refused_however_its_keys_are_given(begun):
+    file = begun().folder / "tune.yaml"
+    file.write_text(file.read_text().replace("- 0.01", "- 0.05"))
+    edited = CliRunner().invoke(app, ["tune", str(file)])
+    assert edited.exit_code == 2
+    assert "isn't as it was written" in " ".join(edited.output.split())
+    with pytest.raises(ConfigError, match=r"tune.yaml isn't as it was written .*: put them back, or begin in another"):
+        begun().run()
 
 
 def test_more_trials_before_the_choice(tmp_path):

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from tutelage.config import parsing, schema
 from tutelage.config.methods import AUTO
@@ -71,7 +70,7 @@ class Choice:
         choice = cls(config, provided, path, notify)
         request = config.model_dump() | {"method": AUTO, "out": str(path)}
         if (choice.folder / "auto.yaml").exists():
-            choice._refuse_changes(request)
+            choice_folder.refuse_changes(choice.folder / "auto.yaml", path, request)
             return choice
         folders.refuse_existing(path)
         _ = choice.preview  # which refuses what can't be chosen
@@ -92,16 +91,6 @@ class Choice:
     def inputs(self) -> RunInputs:
         """The run's inputs, without the test split."""
         return RunInputs.load(sealed(self.config), replace(self.provided, callbacks=()))
-
-    def _refuse_changes(self, request: Mapping[str, Any]) -> None:
-        before = parsing.read_file(self.folder / "auto.yaml", schema.key_types())
-        now = yaml.load(parsing.dump(dict(request)), parsing.Loader)  # a SafeLoader
-        if changed := [key for key in {**before, **now} if before.get(key) != now.get(key)]:
-            key = changed[0]
-            raise ConfigError(
-                f"{self.run_folder} was begun with {key}={before.get(key)}, now it is {now.get(key)}: put it back, or "
-                "choose another folder (out=…)."
-            )
 
     def run(self) -> tuple[Config, Provided]:
         """Make the choice, unless it is made; return the configuration of the run, and the objects that it needs.

@@ -1,15 +1,17 @@
-"""The folder of a choice: one process at a time works in it, and its JSON files are verified when they are read."""
+"""The folder of a choice: one process at a time works in it, by the request of its begin; its files are verified."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 
+from tutelage.config import parsing
 from tutelage.errors import CheckpointError, ConfigError
 from tutelage.utils import checksums
 
@@ -36,6 +38,30 @@ def refuse_moved(request: Path, out: str, folder: Path) -> None:
         raise ConfigError(
             f"{request}: it was begun as out={out}, which its trainings name, and here that isn't {folder}: go back to "
             "the folder of before, or begin a new one elsewhere (out=…)."
+        )
+
+
+def refuse_changes(
+    file: Path, folder: Path, request: Mapping[str, Any], free: Collection[str] = (), why: str = ""
+) -> None:
+    """Refuse another request than the one in the file by which the folder was begun, or a file that was edited since.
+
+    free: the keys that may change. why: a further sentence.
+    Raises: ConfigError.
+    """
+    try:
+        before = yaml.load(checksums.read_verified(file), parsing.Loader)  # a SafeLoader
+    except CheckpointError as error:
+        raise ConfigError(
+            f"{file} isn't as it was written when {folder} was begun, and what is trained there goes by its old "
+            "values: put them back, or begin in another folder (out=…)."
+        ) from error
+    now = yaml.load(parsing.dump(request), parsing.Loader)
+    if changed := [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in free]:
+        key = changed[0]
+        raise ConfigError(
+            f"{folder} was begun with {key}={before.get(key)}, now it is {now.get(key)}: put it back, or choose "
+            f"another folder (out=…).{why}"
         )
 
 

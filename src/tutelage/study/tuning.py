@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from tutelage.config import parsing
 from tutelage.config.schema import Config, check
@@ -40,6 +39,9 @@ from tutelage.utils.intervals import confidence_interval, paired_differences, ve
 
 SEALED: dict[str, Any] = {"judged_on": "val", "baseline": False}
 """The keys of all trainings before the choice: nothing of them can read the test split."""
+
+CHANGEABLE = ("engine", "trials")
+"""The keys of a search that may change before the choice."""
 
 Notify = Callable[[str], object]
 """A function that is called with a line about each step."""
@@ -71,35 +73,31 @@ class Tuning:
         space = SearchSpace.parse(settings.search, config)
         folder = Path(config.out) if config.out else next_free_folder(config)
         tuning = cls(config, settings, replace(provided, loaded={}), space, folder, notify)
-        request = config.model_dump() | {"out": str(folder)} | settings.model_dump()
         if (folder / "tune.yaml").exists():
-            tuning._refuse_changes(request)
-            checksums.write_recorded(folder / "tune.yaml", parsing.dump(request))  # trials may have changed
+            tuning._refuse_changes()
+            checksums.write_recorded(folder / "tune.yaml", parsing.dump(tuning.request))  # trials may have changed
             return tuning
         tuning._try(config)
         if faults := list(space.faults(space.corners(), tuning._try)):
             raise ConfigError("\n".join(dict.fromkeys(faults)))
-        make_run_folder(folder, {"tune.yaml": parsing.dump(request)})
+        make_run_folder(folder, {"tune.yaml": parsing.dump(tuning.request)})
         return tuning
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """The keys in tune.yaml."""
+        return self.config.model_dump() | {"out": str(self.folder)} | self.settings.model_dump()
 
     def _try(self, config: Config) -> None:
         """Wire a configuration's networks and terms on a few samples; refuse what can't work."""
         inputs = RunInputs.load(check(config.model_dump() | SEALED), replace(self.provided, callbacks=()))
         dry_run(inputs, RunPlan(inputs))
 
-    def _refuse_changes(self, request: Mapping[str, Any]) -> None:
+    def _refuse_changes(self) -> None:
         """Refuse other keys than those that the search was begun with; trials may change until the choice."""
-        before = parsing.read_file(self.folder / "tune.yaml", {})
-        now = yaml.load(parsing.dump(request), parsing.Loader)  # a SafeLoader
-        free = ("engine",) if (self.folder / "choice.json").exists() else ("engine", "trials")
-        changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in free]
-        if changed:
-            key = changed[0]
-            made = " The choice is made, and test has been read." if key == "trials" else ""
-            raise ConfigError(
-                f"{self.folder} was begun with {key}={before.get(key)}, now it is {now.get(key)}: put it back, or "
-                f"choose another folder (out=…).{made}"
-            )
+        is_chosen = (self.folder / "choice.json").exists()
+        free, why = (("engine",), " The choice is made, and test has been read.") if is_chosen else (CHANGEABLE, "")
+        choice_folder.refuse_changes(self.folder / "tune.yaml", self.folder, self.request, free, why)
 
     def run(self) -> Path:
         """Search, write the choice, judge it on test, write the page, and return the folder; go on where it stopped."""
