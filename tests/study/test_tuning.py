@@ -16,7 +16,7 @@ from tutelage.cli import app
 from tutelage.errors import CheckpointError, ConfigError, NotFinite, TutelageError
 from tutelage.runs.inputs import Provided
 from tutelage.runs.run import Run
-from tutelage.study import tune_settings
+from tutelage.study import choice_folder, tune_settings
 from tutelage.study.tuning import Tuning
 from tutelage.training.callbacks import Callback
 
@@ -265,6 +265,30 @@ def test_an_edited_request_is_refused_however_its_keys_are_given(begun):
     assert "isn't as it was written" in " ".join(edited.output.split())
     with pytest.raises(ConfigError, match=r"tune.yaml isn't as it was written .*: put them back, or begin in another"):
         begun().run()
+
+
+@pytest.mark.parametrize("rest", ["tuned", "untuned", "tuning.json"])
+def test_a_lost_choice_is_not_made_again_once_test_was_read(rest, begun):
+    (begun().folder / rest).mkdir()
+    with pytest.raises(CheckpointError, match=rf"choice.json is missing, and {rest}, .* has read test: restore it"):
+        begun().run()
+
+
+def test_a_lost_choice_keeps_its_trials(begun):
+    choice_folder.write(begun().folder / "choice.json", {})
+    (begun().folder / "choice.json").unlink()
+    with pytest.raises(ConfigError, match=r"begun with trials=20, now it is 30.*The choice is made"):
+        begun(trials=30).run()
+
+
+def test_a_run_of_another_choice_is_refused(begun):
+    tuning = begun()
+    choice_folder.write(tuning.folder / "choice.json", {"config": tuning.space.base | {"lr": 0.2}})
+    kept = tuning.config.model_dump() | {"seed": 1, "lr": 0.3, "out": str(tuning.folder / "tuned")}
+    (tuning.folder / "tuned").mkdir()
+    choice_folder.write(tuning.folder / "tuned" / "environment.json", {"config": kept})
+    with pytest.raises(CheckpointError, match=r"tuned was begun with lr=0.3, and by the choice it is 0.2"):
+        tuning.judge()
 
 
 def test_more_trials_before_the_choice(tmp_path):

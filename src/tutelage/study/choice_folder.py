@@ -76,6 +76,12 @@ def read(file: Path, work: str) -> Any:
         raise CheckpointError(f"{file} is missing or torn ({error}): begin a new {work}.") from error
 
 
+def was_written(file: Path) -> bool:
+    """Return whether a file of the folder is there or was, by its record of checksums."""
+    sums = file.with_name(checksums.NAME)
+    return file.exists() or (sums.exists() and f"  {file.name}\n" in sums.read_text(encoding="utf-8"))
+
+
 def write(file: Path, content: Any) -> None:
     """Write a JSON file, and record its checksum."""
     checksums.write_recorded(file, json.dumps(content, indent=1))

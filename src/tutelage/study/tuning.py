@@ -7,6 +7,7 @@ runs/x/  tune.yaml  trials.json  teacher/  trials/000/ …  each a run that can'
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -19,11 +20,12 @@ import torch
 
 from tutelage.config import parsing
 from tutelage.config.schema import Config, check
-from tutelage.errors import ConfigError, Interrupted, TutelageError
+from tutelage.errors import CheckpointError, ConfigError, Interrupted, TutelageError
 from tutelage.report import tuning_page
 from tutelage.runs.dry_run import dry_run
 from tutelage.runs.folder import make_run_folder, next_free_folder
 from tutelage.runs.inputs import Provided, RunInputs
+from tutelage.runs.label_free import without_task_loss
 from tutelage.runs.plan import RunPlan
 from tutelage.study import choice_folder, engines
 from tutelage.study.engines.base import Engine, Job, Jobs, ListedJobs
@@ -95,13 +97,23 @@ class Tuning:
 
     def _refuse_changes(self) -> None:
         """Refuse other keys than those that the search was begun with; trials may change until the choice."""
-        is_chosen = (self.folder / "choice.json").exists()
-        free, why = (("engine",), " The choice is made, and test has been read.") if is_chosen else (CHANGEABLE, "")
+        is_made = choice_folder.was_written(self.folder / "choice.json")
+        free, why = (("engine",), " The choice is made, and test has been read.") if is_made else (CHANGEABLE, "")
         choice_folder.refuse_changes(self.folder / "tune.yaml", self.folder, self.request, free, why)
+
+    def _refuse_lost_choice(self) -> None:
+        """Refuse to choose again once test was read: the choice would know its figures, or have those of another."""
+        after = [name for name in ("tuned", "untuned", "tuning.json") if (self.folder / name).exists()]
+        if after and not (self.folder / "choice.json").exists():
+            raise CheckpointError(
+                f"{self.folder / 'choice.json'} is missing, and {after[0]}, which came after it, has read test: "
+                "restore it from a copy, or begin a new search (out=…)."
+            )
 
     def run(self) -> Path:
         """Search, write the choice, judge it on test, write the page, and return the folder; go on where it stopped."""
         with choice_folder.locked(self.folder, "searching"):
+            self._refuse_lost_choice()
             try:
                 if not (self.folder / "choice.json").exists():
                     self.search()
@@ -210,6 +222,24 @@ class Tuning:
         with closing(self._engine(provided)) as engine:
             engine.run(jobs)
 
+    def _refuse_other_run(self, job: Job) -> None:
+        """Refuse a run that was begun with other keys than the job's.
+
+        Raises: CheckpointError.
+        """
+        if not (Path(job.folder) / "environment.json").exists():
+            return
+        begun = self.read(f"{job.trial}/environment.json")["config"]
+        has_teacher = self.provided.teacher is not None
+        config = without_task_loss(check({**job.keys, "out": job.folder}), self.inputs.task, has_teacher)
+        now = json.loads(json.dumps(config.model_dump()))
+        if changed := [key for key, value in now.items() if begun.get(key) != value]:
+            key = changed[0]
+            raise CheckpointError(
+                f"{job.folder} was begun with {key}={begun.get(key)}, and by the choice it is {now[key]}: restore "
+                "choice.json from a copy, or begin a new search (out=…)."
+            )
+
     def _engine(self, provided: Provided) -> Engine:
         settings = self.settings
         if settings.is_in_process:
@@ -263,7 +293,10 @@ class Tuning:
         first = self.config.seed + self.config.seeds
         arms = {"tuned": choice["config"], "untuned": {**self.space.base, **self.teacher_keys, "baseline": False}}
         new = {"judged_on": "test", "seed": first}
-        self._train([self._job(name, {**keys, **new}) for name, keys in arms.items()], self.provided)
+        jobs = [self._job(name, {**keys, **new}) for name, keys in arms.items()]
+        for job in jobs:
+            self._refuse_other_run(job)
+        self._train(jobs, self.provided)
         self._refuse_other_data(arms)
         values = {name: self.read(f"{name}/result.json")["student"]["values"] for name in arms}
         for name in arms:
