@@ -267,6 +267,16 @@ def test_an_edited_request_is_refused_however_its_keys_are_given(begun):
         begun().run()
 
 
+def test_a_search_that_runs_keeps_its_request(begun):
+    running = begun()
+    with (
+        choice_folder.locked(running.folder, "searching"),
+        pytest.raises(ConfigError, match="another process is searching here"),
+    ):
+        begun(trials=30).run()
+    assert "trials: 20\n" in (running.folder / "tune.yaml").read_text()
+
+
 @pytest.mark.parametrize("rest", ["tuned", "untuned", "tuning.json"])
 def test_a_lost_choice_is_not_made_again_once_test_was_read(rest, begun):
     (begun().folder / rest).mkdir()

@@ -76,8 +76,6 @@ class Tuning:
         folder = Path(config.out) if config.out else next_free_folder(config)
         tuning = cls(config, settings, replace(provided, loaded={}), space, folder, notify)
         if (folder / "tune.yaml").exists():
-            tuning._refuse_changes()
-            checksums.write_recorded(folder / "tune.yaml", parsing.dump(tuning.request))  # trials may have changed
             return tuning
         tuning._try(config)
         if faults := list(space.faults(space.corners(), tuning._try)):
@@ -95,11 +93,12 @@ class Tuning:
         inputs = RunInputs.load(check(config.model_dump() | SEALED), replace(self.provided, callbacks=()))
         dry_run(inputs, RunPlan(inputs))
 
-    def _refuse_changes(self) -> None:
-        """Refuse other keys than those that the search was begun with; trials may change until the choice."""
+    def _take_request(self) -> None:
+        """Write the keys, of which trials may change until the choice; refuse others than those of the begin."""
         is_made = choice_folder.was_written(self.folder / "choice.json")
         free, why = (("engine",), " The choice is made, and test has been read.") if is_made else (CHANGEABLE, "")
         choice_folder.refuse_changes(self.folder / "tune.yaml", self.folder, self.request, free, why)
+        checksums.write_recorded(self.folder / "tune.yaml", parsing.dump(self.request))
 
     def _refuse_lost_choice(self) -> None:
         """Refuse to choose again once test was read: the choice would know its figures, or have those of another."""
@@ -114,6 +113,7 @@ class Tuning:
         """Search, write the choice, judge it on test, write the page, and return the folder; go on where it stopped."""
         with choice_folder.locked(self.folder, "searching"):
             self._refuse_lost_choice()
+            self._take_request()  # in the lock: a search that runs keeps its own
             try:
                 if not (self.folder / "choice.json").exists():
                     self.search()
