@@ -17,7 +17,7 @@ from tutelage.errors import CheckpointError, ConfigError, NotFinite, TutelageErr
 from tutelage.runs.inputs import Provided
 from tutelage.runs.run import Run
 from tutelage.study import choice_folder, tune_settings
-from tutelage.study.tuning import Tuning
+from tutelage.study.tuning import SEALED, Tuning
 from tutelage.training.callbacks import Callback
 
 SMALL = {"limit": 64, "epochs": 2, "batch_size": 32, "device": "cpu"}
@@ -275,6 +275,17 @@ def test_a_search_that_runs_keeps_its_request(begun):
     ):
         begun(trials=30).run()
     assert "trials: 20\n" in (running.folder / "tune.yaml").read_text()
+
+
+@pytest.mark.parametrize("run", ["teacher", "trials/000"])
+def test_changed_data_are_refused_before_anything_is_trained(run, begun, monkeypatch):
+    tuning = begun()
+    (tuning.folder / run).mkdir(parents=True)
+    record = {"config": tuning.config.model_dump() | SEALED, "data": "those of before"}
+    choice_folder.write(tuning.folder / run / "environment.json", record)
+    monkeypatch.setattr(Run, "train", lambda run, phase: pytest.fail("a training began"))
+    with pytest.raises(ConfigError, match=rf"{run} was begun on other data: digits has changed since.*: put it back"):
+        tuning.run()
 
 
 @pytest.mark.parametrize("rest", ["tuned", "untuned", "tuning.json"])

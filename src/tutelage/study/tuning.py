@@ -31,7 +31,7 @@ from tutelage.study import choice_folder, engines
 from tutelage.study.engines.base import Engine, Job, Jobs, ListedJobs
 from tutelage.study.engines.in_process import InProcess
 from tutelage.study.optuna_search import OptunaSearch, TuningTrial, import_optuna
-from tutelage.study.same_data import refuse_other_data
+from tutelage.study.same_data import recorded, refuse_other_data
 from tutelage.study.search_space import SearchSpace, describe
 from tutelage.study.stopping import MedianRule
 from tutelage.study.tune_settings import TuneSettings
@@ -114,6 +114,7 @@ class Tuning:
         with choice_folder.locked(self.folder, "searching"):
             self._refuse_lost_choice()
             self._take_request()  # in the lock: a search that runs keeps its own
+            self._refuse_changed_data()
             try:
                 if not (self.folder / "choice.json").exists():
                     self.search()
@@ -207,6 +208,22 @@ class Tuning:
         """
         for name in ("teacher", *runs):
             refuse_other_data(self.folder / name, self._data.setdefault)
+
+    def _refuse_changed_data(self) -> None:
+        """Refuse data that have changed since a run of a search that isn't finished began, before more is trained.
+
+        Raises: ConfigError.
+        """
+        begun = [file.parent for folder in ("*", "trials/*") for file in self.folder.glob(f"{folder}/environment.json")]
+        is_finished = (self.folder / "tuning.json").exists()
+        for run in {recorded(run): run for run in sorted(begun) if not is_finished}.values():  # each data set once
+            record = choice_folder.read(run / "environment.json", "search")
+            config = check(record["config"])
+            if record["data"] != RunInputs.load(config, replace(self.provided, callbacks=())).data.fingerprint:
+                raise ConfigError(
+                    f"{run} was begun on other data: {config.data} has changed since, and trials must be comparable: "
+                    "put it back, delete that run if it alone had others, or begin in another folder (out=…)."
+                )
 
     def _job(self, name: str, keys: Mapping[str, Any]) -> Job:
         """Return the job of a run in a folder of this name."""
