@@ -128,6 +128,15 @@ def test_an_edited_request_is_refused(tmp_path: Path) -> None:
             Choice.begin(keys)
 
 
+def test_another_network_of_the_same_class_is_refused(tmp_path: Path) -> None:
+    first, other = (models.create(name, classes=10, channels=1).model for name in ("cnn4", "cnn8"))
+    keys = DIGITS | {"teacher": "object:CNN", "teacher_epochs": None, "out": str(tmp_path / "run")}
+    for _ in range(2):
+        Choice.begin(keys, Provided(teacher=first))
+    with pytest.raises(ConfigError, match=r"was begun with another teacher: CNN .*: pass the network of before"):
+        Choice.begin(keys, Provided(teacher=other))
+
+
 KILLED = """
 import os, sys
 from tutelage.study import candidates

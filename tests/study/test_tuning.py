@@ -12,6 +12,7 @@ from small import Watched
 from typer.testing import CliRunner
 
 import tutelage
+from tutelage import models
 from tutelage.cli import app
 from tutelage.errors import CheckpointError, ConfigError, NotFinite, TutelageError
 from tutelage.runs.inputs import Provided
@@ -275,6 +276,15 @@ def test_a_search_that_runs_keeps_its_request(begun):
     ):
         begun(trials=30).run()
     assert "trials: 20\n" in (running.folder / "tune.yaml").read_text()
+
+
+def test_another_network_of_the_same_class_is_refused(begun, tmp_path):
+    first, same, other = (models.create(name, classes=10, channels=1).model for name in ("cnn2", "cnn2", "cnn4"))
+    keys = {"student": "object:CNN", "out": str(tmp_path / "of objects")}
+    begun(Provided(student=first), **keys)
+    begun(Provided(student=same), **keys)._take_request()  # with other weights, which are drawn anew in each process
+    with pytest.raises(ConfigError, match=r"was begun with another student: CNN .*: pass the network of before"):
+        begun(Provided(student=other), **keys).run()
 
 
 @pytest.mark.parametrize("run", ["teacher", "trials/000"])

@@ -71,10 +71,12 @@ class Choice:
         request = config.model_dump() | {"method": AUTO, "out": str(path)}
         if (choice.folder / "auto.yaml").exists():
             choice_folder.refuse_changes(choice.folder / "auto.yaml", path, request)
+            choice_folder.refuse_other_objects(choice.folder, choice.provided, "run")
             return choice
         folders.refuse_existing(path)
         _ = choice.preview  # which refuses what can't be chosen
-        folders.make_run_folder(choice.folder, {"auto.yaml": parsing.dump(request)})
+        objects = {choice_folder.OBJECTS: choice_folder.describe_objects(choice.provided)}
+        folders.make_run_folder(choice.folder, {"auto.yaml": parsing.dump(request), **objects})
         return choice
 
     @property

@@ -10,10 +10,17 @@ from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
+from torch import nn
+from torch.nn.parameter import is_lazy
 
 from tutelage.config import parsing
 from tutelage.errors import CheckpointError, ConfigError
+from tutelage.runs.inputs import Provided
 from tutelage.utils import checksums
+from tutelage.utils.files import sha256_of_bytes
+
+OBJECTS = "objects.json"
+"""The file with the form of the networks that were passed as objects, which their names don't tell."""
 
 
 @contextmanager
@@ -62,6 +69,33 @@ def refuse_changes(
         raise ConfigError(
             f"{folder} was begun with {key}={before.get(key)}, now it is {now.get(key)}: put it back, or choose "
             f"another folder (out=…).{why}"
+        )
+
+
+def describe_objects(provided: Provided) -> str:
+    """Return the content of objects.json: of each network its class and the digest of its tensors' names and shapes."""
+    networks = {"student": provided.student, "teacher": provided.teacher}
+    return json.dumps({role: _form(network) for role, network in networks.items() if network is not None})
+
+
+def _form(network: nn.Module) -> str:
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    shapes = [(name, None if is_lazy(x) else [*x.shape]) for name, x in tensors]
+    return f"{type(network).__name__} {sha256_of_bytes(json.dumps(shapes).encode())[:12]}"
+
+
+def refuse_other_objects(folder: Path, provided: Provided, work: str) -> None:
+    """Refuse networks of another form than those that were passed at the begin; work: as for `read`.
+
+    Raises: ConfigError.
+    """
+    now = json.loads(describe_objects(provided))
+    before = read(folder / OBJECTS, work) if was_written(folder / OBJECTS) else {}
+    if others := [role for role in now if before.get(role, now[role]) != now[role]]:
+        role = others[0]
+        raise ConfigError(
+            f"{folder} was begun with another {role}: {before[role]}, now it is {now[role]} (class, and digest of its "
+            "tensors' names and shapes): pass the network of before, or begin in another folder (out=…)."
         )
 
 

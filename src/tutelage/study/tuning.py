@@ -80,7 +80,8 @@ class Tuning:
         tuning._try(config)
         if faults := list(space.faults(space.corners(), tuning._try)):
             raise ConfigError("\n".join(dict.fromkeys(faults)))
-        make_run_folder(folder, {"tune.yaml": parsing.dump(tuning.request)})
+        objects = {choice_folder.OBJECTS: choice_folder.describe_objects(provided)}
+        make_run_folder(folder, {"tune.yaml": parsing.dump(tuning.request), **objects})
         return tuning
 
     @property
@@ -98,6 +99,7 @@ class Tuning:
         is_made = choice_folder.was_written(self.folder / "choice.json")
         free, why = (("engine",), " The choice is made, and test has been read.") if is_made else (CHANGEABLE, "")
         choice_folder.refuse_changes(self.folder / "tune.yaml", self.folder, self.request, free, why)
+        choice_folder.refuse_other_objects(self.folder, self.provided, "search")
         checksums.write_recorded(self.folder / "tune.yaml", parsing.dump(self.request))
 
     def _refuse_lost_choice(self) -> None:
