@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small import Watched
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 import tutelage
 from tutelage import models
 from tutelage.cli import app
+from tutelage.config import parsing
 from tutelage.errors import CheckpointError, ConfigError, NotFinite, TutelageError
 from tutelage.runs.inputs import Provided
 from tutelage.runs.run import Run
@@ -276,6 +278,17 @@ def test_a_search_that_runs_keeps_its_request(begun):
     ):
         begun(trials=30).run()
     assert "trials: 20\n" in (running.folder / "tune.yaml").read_text()
+
+
+def test_a_space_of_numpys_numbers_is_one_of_plain_numbers(begun):
+    search = {
+        "lr": [*np.array([0.01, 0.1, 0.3])],
+        "batch_size": {"choices": np.array([16, 32])},
+        "augment": ("none", None),
+    }
+    kept = begun(search=search).request["search"]
+    assert kept == {"lr": [0.01, 0.1, 0.3], "batch_size": {"choices": [16, 32]}, "augment": ["none", None]}
+    assert parsing.dump(kept)
 
 
 def test_another_network_of_the_same_class_is_refused(begun, tmp_path):

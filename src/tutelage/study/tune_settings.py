@@ -12,7 +12,7 @@ from tutelage.config import parsing, schema
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, unknown
 from tutelage.study import choice_folder, engines
-from tutelage.utils.key_types import EntryTypes
+from tutelage.utils.key_types import EntryTypes, to_plain
 from tutelage.utils.validation import describe_faults
 
 
@@ -39,6 +39,11 @@ class TuneSettings(BaseModel):
         None, ge=1, le=1024, description="threads of each trial on the CPU; null: all, divided among the trials at once"
     )
 
+    @field_validator("search", mode="before")
+    @classmethod
+    def _plain_search(cls, search: Any) -> Any:
+        return _plain(search)
+
     @field_validator("engine")
     @classmethod
     def _known_engine(cls, engine: str) -> str:
@@ -48,6 +53,14 @@ class TuneSettings(BaseModel):
     def is_in_process(self) -> bool:
         """True if trials are trained in this process, one after the other."""
         return self.engine == "processes" and self.processes == 1
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in YAML's types: numbers and lists for those of numpy, and as `to_plain`."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else to_plain(value)
 
 
 def read(file: Path | None, pairs: list[str]) -> dict[str, Any]:
