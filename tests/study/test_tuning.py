@@ -66,7 +66,8 @@ def read(folder, name):
 def test_test_is_not_read_before_the_choice_is_written(kind, metric, tmp_path):
     folder = tmp_path / "tuned"
     data = {"train": kind(48), "val": kind(18), "test": kind(24, choice=folder / "choice.json")}
-    keys = ALONE | {"data": data, "epochs": 1, "batch_size": 16, "metric": metric}
+    student = models.create("cnn2", classes=3 if metric == "accuracy" else 1, channels=1).model
+    keys = ALONE | {"student": student, "data": data, "epochs": 1, "batch_size": 16, "metric": metric}
     tuned = tutelage.tune(**keys, trials=3, out=folder)
     assert data["test"].reads > 24  # the watched split is what judges in the end
     assert [trial["state"] for trial in tuned.result["trials"]] == ["done"] * 3
@@ -76,6 +77,7 @@ def test_test_is_not_read_before_the_choice_is_written(kind, metric, tmp_path):
         assert "test" not in result["data"]
     assert tuned.run.result["judged_on"] == "test"
     assert tuned.run.result["data"]["test"] == 24
+    assert isinstance(tuned.run.student, type(student))  # an object, which the search hands on
 
 
 def test_a_search_from_the_first_trial_to_the_verdict(tmp_path):

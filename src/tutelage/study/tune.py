@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -36,11 +36,13 @@ class FinishedTuning:
 
     folder: Path
     result: dict[str, Any]
+    student_module: nn.Module | None = field(default=None, repr=False)
+    """The student, if it was passed as an object."""
 
     @property
     def run(self) -> FinishedRun:
         """The run of the choice, which was judged on test."""
-        return open_run(self.folder / "tuned")
+        return open_run(self.folder / "tuned", self.student_module)
 
     @property
     def report(self) -> Path:
@@ -100,9 +102,9 @@ def tune(
     own = {"search": dict(search or {}), "trials": trials, "prune": prune}
     own |= {"engine": engine, "processes": processes, "threads": threads}
     settings, config = tune_settings.separate(overrides | more | own)
-    return open_tuning(Tuning.begin(config, settings, provided, notify).run())
+    return open_tuning(Tuning.begin(config, settings, provided, notify).run(), provided.student)
 
 
-def open_tuning(folder: Path) -> FinishedTuning:
-    """Return the finished search in a folder."""
-    return FinishedTuning(folder, json.loads(checksums.read_verified(folder / "tuning.json")))
+def open_tuning(folder: Path, student: nn.Module | None = None) -> FinishedTuning:
+    """Return the finished search in a folder; student: a module of its kind, if it was passed as an object."""
+    return FinishedTuning(folder, json.loads(checksums.read_verified(folder / "tuning.json")), student)
