@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from small import Watched
 from typer.testing import CliRunner
@@ -135,6 +136,15 @@ def test_another_network_of_the_same_class_is_refused(tmp_path: Path) -> None:
         Choice.begin(keys, Provided(teacher=first))
     with pytest.raises(ConfigError, match=r"was begun with another teacher: CNN .*: pass the network of before"):
         Choice.begin(keys, Provided(teacher=other))
+
+
+def test_a_choice_goes_on_with_the_threads_of_its_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choice = Choice.begin(DIGITS | {"out": str(tmp_path / "run")})
+    for threads in (2, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda now=threads: now)
+        study = choice._study(choice.config.model_dump(), choice.preview)
+        study.store.close()
+        assert study.settings.threads == 2
 
 
 KILLED = """

@@ -33,7 +33,7 @@ from tutelage.study.engines.in_process import InProcess
 from tutelage.study.methods import KD
 from tutelage.study.plan import OF_TRAINING
 from tutelage.study.settings import OF_STUDY, SINGULAR, StudySettings
-from tutelage.study.store import StoredTrial
+from tutelage.study.store import FILE, Store, StoredTrial
 from tutelage.study.study import Study
 from tutelage.study.tuning import SEALED
 from tutelage.utils.console import format_duration, format_metric
@@ -168,7 +168,7 @@ class Choice:
             methods=[{**taught, "name": each.name, "method": each.method} for each in plan.candidates],
             seeds=plan.seeds,
             out=str(self.folder / "study"),
-            threads=torch.get_num_threads(),
+            threads=_threads_of(self.folder / "study"),
         )
         own = {*OF_STUDY, *SINGULAR, *_of_teaching(), "epochs"}
         shorter = {
@@ -203,6 +203,14 @@ def preview(keys: Mapping[str, Any]) -> ChoicePlan:
     Raises: ConfigError that lists all faults.
     """
     return Choice(read(keys, Provided())[0], Provided(), Path()).preview
+
+
+def _threads_of(study: Path) -> int:
+    """Return the threads of a study that was begun, since other numbers round otherwise; else those of this process."""
+    if not (study / FILE).is_file():
+        return torch.get_num_threads()
+    with closing(Store(study)) as store:
+        return int(store.get("threads") or torch.get_num_threads())
 
 
 def is_requested(keys: Mapping[str, Any]) -> bool:
