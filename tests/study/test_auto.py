@@ -129,6 +129,12 @@ def test_an_edited_request_is_refused(tmp_path: Path) -> None:
             Choice.begin(keys)
 
 
+def test_the_same_folder_may_be_named_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for out in ("run", str(tmp_path / "run")):
+        assert str(Choice.begin(DIGITS | {"out": out}).run_folder) == "run"
+
+
 def test_another_network_of_the_same_class_is_refused(tmp_path: Path) -> None:
     first, other = (models.create(name, classes=10, channels=1).model for name in ("cnn4", "cnn8"))
     keys = DIGITS | {"teacher": "object:CNN", "teacher_epochs": None, "out": str(tmp_path / "run")}

@@ -103,6 +103,8 @@ def test_a_search_from_the_first_trial_to_the_verdict(tmp_path):
     assert result["gain"]["values"] == [a - b for a, b in zip(*arms, strict=True)]
     assert tutelage.evaluate(tuned.run.folder).values["accuracy"] == tuned.run.result["student"]["values"][0]
     assert len(lines) == 1 + 3 + 1 + 2
+    tutelage.tune(**TAUGHT, **SMALL, trials=3, seeds=2, out=tmp_path / "tuned", notify=lines.append)
+    assert len(lines) == 7 + 2  # the teacher was trained before
 
 
 def test_the_choice_is_a_configuration(tmp_path):
@@ -291,6 +293,17 @@ def test_a_space_of_numpys_numbers_is_one_of_plain_numbers(begun):
     kept = begun(search=search).request["search"]
     assert kept == {"lr": [0.01, 0.1, 0.3], "batch_size": {"choices": [16, 32]}, "augment": ["none", None]}
     assert parsing.dump(kept)
+
+
+def test_the_same_folder_may_be_named_otherwise(begun, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    begun(out="here")
+    again = begun(out=str(tmp_path / "here"))
+    again._take_request()
+    assert str(again.folder) == "here"  # its trainings name it so
+    monkeypatch.chdir(again.folder)
+    with pytest.raises(ConfigError, match="was begun with out=here, now it is /"):
+        begun(out=str(tmp_path / "here")).run()
 
 
 def test_another_network_of_the_same_class_is_refused(begun, tmp_path):

@@ -67,6 +67,7 @@ class Choice:
         """
         config, provided = read(keys, replace(provided or Provided(), loaded={}))
         path = Path(config.out) if config.out else folders.next_free_folder(config, AUTO)
+        path = choice_folder.as_begun(path / folders.CHOICE / "auto.yaml", path)
         choice = cls(config, provided, path, notify)
         request = config.model_dump() | {"method": AUTO, "out": str(path)}
         if (choice.folder / "auto.yaml").exists():
@@ -142,7 +143,8 @@ class Choice:
         if self.provided.teacher is not None or not needs_training(self.config):
             return {}
         folder = self.folder / "teacher"
-        self.notify(f"teacher {self.config.teacher}: trained once, for the choice and the run")
+        if not (folder / "result.json").exists():
+            self.notify(f"teacher {self.config.teacher}: trained once, for the choice and the run")
         own = {"out": str(folder), "seeds": 1, "students": [], "snapshots": [], **SEALED}
         config = self.config.with_overrides(teacher_overrides(self.config), "teacher").model_copy(update=own)
         begin_or_resume(config, replace(self.provided, student=None, callbacks=()))

@@ -48,6 +48,12 @@ def refuse_moved(request: Path, out: str, folder: Path) -> None:
         )
 
 
+def as_begun(request: Path, folder: Path) -> Path:
+    """Return a folder by the name in its request, by which its trainings name it too, if that is the same folder."""
+    named = Path(str(parsing.read_file(request, {}).get("out"))) if request.exists() else folder
+    return named if named.resolve() == folder.resolve() else folder
+
+
 def refuse_changes(
     file: Path, folder: Path, request: Mapping[str, Any], free: Collection[str] = (), why: str = ""
 ) -> None:

@@ -74,6 +74,7 @@ class Tuning:
             raise ConfigError("judged_on=val: a search chooses on validation, then judges on test: leave it out.")
         space = SearchSpace.parse(settings.search, config)
         folder = Path(config.out) if config.out else next_free_folder(config)
+        folder = choice_folder.as_begun(folder / "tune.yaml", folder)
         tuning = cls(config, settings, replace(provided, loaded={}), space, folder, notify)
         if (folder / "tune.yaml").exists():
             return tuning
@@ -189,9 +190,10 @@ class Tuning:
         phase = next((phase for phase in plan.phases() if phase.role == "teacher"), None)
         if phase is None or self.provided.teacher is not None:
             return {}
-        self.notify(f"teacher {self.config.teacher}: trained once for all trials")
         own = {"seeds": 1, "students": [], "snapshots": [], **SEALED}
         job = self._job("teacher", {**plan.config_for(phase).model_dump(), **own})
+        if not (Path(job.folder) / "result.json").exists():
+            self.notify(f"teacher {self.config.teacher}: trained once for all trials")
         self._train([job], replace(self.provided, student=None))
         untrained = dict.fromkeys(("teacher_epochs", "teacher_lr", "teacher_scheme", "teacher_weights"))
         return {"teacher": job.folder, **untrained}
