@@ -218,9 +218,10 @@ class Tuning:
 
         Raises: ConfigError.
         """
+        if (self.folder / "tuning.json").exists():
+            return
         begun = [file.parent for folder in ("*", "trials/*") for file in self.folder.glob(f"{folder}/environment.json")]
-        is_finished = (self.folder / "tuning.json").exists()
-        for run in {recorded(run): run for run in sorted(begun) if not is_finished}.values():  # each data set once
+        for run in {recorded(run): run for run in sorted(begun, reverse=True)}.values():  # the first on each data
             record = choice_folder.read(run / "environment.json", "search")
             config = check(record["config"])
             if record["data"] != RunInputs.load(config, replace(self.provided, callbacks=())).data.fingerprint:
