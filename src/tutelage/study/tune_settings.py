@@ -42,7 +42,7 @@ class TuneSettings(BaseModel):
     @field_validator("search", mode="before")
     @classmethod
     def _plain_search(cls, search: Any) -> Any:
-        return _plain(search)
+        return to_plain(search)
 
     @field_validator("engine")
     @classmethod
@@ -53,14 +53,6 @@ class TuneSettings(BaseModel):
     def is_in_process(self) -> bool:
         """True if trials are trained in this process, one after the other."""
         return self.engine == "processes" and self.processes == 1
-
-
-def _plain(value: Any) -> Any:
-    """Return a value in YAML's types: numbers and lists for those of numpy, and as `to_plain`."""
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else to_plain(value)
 
 
 def read(file: Path | None, pairs: list[str]) -> dict[str, Any]:

@@ -47,10 +47,13 @@ class EntryTypes:
 
 
 def to_plain(value: Any) -> Any:
-    """Return a value in YAML's types: lists for tuples, text for paths, and only text that can be encoded.
+    """Return a value in YAML's types: lists for tuples and arrays, numbers for numpy's, text for paths.
+
+    Text must be such that can be encoded.
 
     Raises: ValueError for text with NUL or bytes that aren't UTF-8.
     """
+    value = value.tolist() if hasattr(value, "tolist") else value  # of numpy or torch
     if isinstance(value, str):
         if "\0" in value:
             raise ValueError("it contains a NUL character")
