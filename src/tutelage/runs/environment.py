@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
 from tutelage.utils.files import sha256_of_file
+from tutelage.utils.key_types import texts_within
 
 
 def describe(fabric: Any, data: DataModule) -> dict[str, Any]:
@@ -39,22 +40,13 @@ def networks_on_disk(config: Config) -> dict[str, str]:
     settings = config.model_dump(
         include={"teacher", "student", "peers", "teacher_weights", "student_weights", "stages"}
     )
-    places = {name: (Path(name) / "student.safetensors", Path(name)) for name in _texts(settings)}
+    places = {name: (Path(name) / "student.safetensors", Path(name)) for name in texts_within(settings)}
     return {
         name: sha256_of_file(file)
         for name, files in places.items()
         for file in files
         if file.suffix and file.is_file()  # a name without a suffix is a model's, whatever lies here
     }
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield the texts within a setting, in which networks may be named at any depth."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts(each)
 
 
 def versions() -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tutelage.errors import ConfigError, shown
+from tutelage.utils.key_types import texts_within
 
 Role = Literal["teacher", "alone", "method"]
 State = Literal["waiting", "running", "paused", "done", "failed", "stopped"]
@@ -56,7 +57,7 @@ class StudyTrial:
 
     def requires(self) -> list[str]:
         """Return the ids of the trials whose students teach this one."""
-        return sorted({name.removeprefix(TRIAL) for name in _texts(self.keys) if name.startswith(TRIAL)})
+        return sorted({name.removeprefix(TRIAL) for name in texts_within(self.keys) if name.startswith(TRIAL)})
 
 
 def refuse_other_keys(trials: Iterable[StudyTrial]) -> None:
@@ -81,14 +82,6 @@ def refuse_other_keys(trials: Iterable[StudyTrial]) -> None:
 def slug(name: str) -> str:
     """Return a name as part of a file name, at most 40 characters."""
     return re.sub(r"[^\w.+]+", "-", name.replace("*", "x")).strip("-.")[:40] or "x"
-
-
-def _texts(value: Any) -> list[str]:
-    """Return the texts in a configuration."""
-    if isinstance(value, str):
-        return [value]
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return [text for each in inner for text in _texts(each)]
 
 
 def resolved(value: Any, study: Path, folders: Mapping[str, str]) -> Any:
