@@ -118,8 +118,7 @@ def read(file: Path, work: str) -> Any:
 
 def was_written(file: Path) -> bool:
     """Return whether a file of the folder is there or was, by its record of checksums."""
-    sums = file.with_name(checksums.NAME)
-    return file.exists() or (sums.exists() and f"  {file.name}\n" in sums.read_text(encoding="utf-8"))
+    return file.exists() or checksums.is_recorded(file)
 
 
 def write(file: Path, content: Any) -> None:

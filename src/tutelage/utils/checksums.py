@@ -51,6 +51,14 @@ def verify(path: Path) -> None:
         )
 
 
+def is_recorded(path: Path) -> bool:
+    """Return whether a file has a record, though it may be lost.
+
+    Raises: CheckpointError if the records are torn.
+    """
+    return any(name == path.name for _, name in _recorded(path.parent))
+
+
 def verify_folder(folder: Path) -> None:
     """Reject a run folder with a file that differs from its record.
 
