@@ -195,6 +195,9 @@ def test_a_budget_stops_methods_that_are_behind(tmp_path: Path) -> None:
         Study(*separate(TINY | keys | {"out": str(tmp_path / "study"), "budget": "2h"}))
     again = {t.trial.method: (t.state, t.reason) for t in run(tmp_path / "study", **keys)}
     assert again == {name: (t.state, t.reason) for name, t in trials.items()}
+    grown = Study(*separate(TINY | keys | {"out": str(tmp_path / "study"), "seeds": 2})).store.trials().values()
+    assert {(t.trial.seed, t.state) for t in grown if t.trial.method == "untaught"} == {(0, "stopped"), (1, "stopped")}
+    assert ("alone", 1, "waiting") in {(t.trial.method, t.trial.seed, t.state) for t in grown}
 
 
 @pytest.mark.usefixtures("trials_in_this_process")

@@ -66,6 +66,7 @@ class Study:
         if not is_there:
             self._open(planner.keys)
         self.added = self.store.add(trials)
+        halving.stop_like_the_others(self.store)
         write(settings, keys)
         self.owner, self.signed = owner_name(), -SIGN_EVERY
 
@@ -140,7 +141,6 @@ class Study:
         """Start what can be started, and record what has ended; return False if all trials have ended."""
         self._sign()
         self.store.fail_without_teacher()
-        halving.stop_like_the_others(self.store)
         trials = self.store.trials()
         rungs = self._rungs(trials, engine.places)
         open_trials = {name for name, trial in trials.items() if trial.state not in ENDED}
